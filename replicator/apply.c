@@ -1,0 +1,432 @@
+/*
+ * apply.c - made in the corner, moved by one rename, what was displaced compared.
+ *
+ * Crash behaviour: before the rename there is a temp that nobody needs; after it the tree has the new entry whole, and a temp "x..." that has what
+ * was displaced, until that is found to be superseded. The index is told only afterwards; its owner has noted down what it was about to do.
+ */
+#include "apply.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+#include "examine.h"
+
+#define PIECE_BYTES (1u << 20)
+
+void trash_name(struct env *env, const char *path, char *ret)
+{
+	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
+	uint64_t random;
+	int n;
+
+	env->random(env, &random, sizeof random);
+	n = snprintf(ret, TRASH_NAME_MAX + 1, "%012" PRIx64 ".%016" PRIx64 ".", env->real_ns(env) / 1000000, random);
+	/* A long name is cut: the whole path is in the index. */
+	snprintf(ret + n, TRASH_NAME_MAX + 1 - (size_t)n, "%s", name);
+}
+
+static void fail(struct apply_item *i, int rc)
+{
+	i->outcome = APPLY_FAILED;
+	i->rc = rc;
+}
+
+/* --- making --- */
+
+static int copy_content(struct tree *t, struct apply_item *i, struct tree_file *to)
+{
+	struct tree_file *from;
+	int rc = t->open(t, i->copy_from, &from);
+
+	if (rc)
+		return rc;
+	rc = i->want->size ? t->copy(to, from, 0, i->want->size) : 0;
+	t->close(from);
+	return rc;
+}
+
+static int check_content(struct tree *t, struct apply_item *i)
+{
+	uint8_t hash[HASH_BYTES];
+	struct buf list = BUF_INIT;
+	struct tree_file *f;
+	int rc = t->open_temp(t, i->temp, &f);
+
+	if (rc)
+		return rc;
+	rc = examine_hash(t, f, i->want->size, false, NULL, hash, &list);
+	t->close(f);
+	buf_free(&list);
+	return rc ? rc : memcmp(hash, i->want->hash, HASH_BYTES) == 0 ? 0 : -EILSEQ;
+}
+
+/* The temp with a file's content. What came from a peer was checked when it came. */
+static int make_file(struct tree *t, struct apply_item *i)
+{
+	struct tree_file *f;
+	int rc;
+
+	if (i->ready[0])
+		return t->rename_temp(t, i->ready, i->temp);
+	rc = t->make_file(t, i->temp, i->want->size, &f);
+	if (rc)
+		return rc;
+	if (i->bytes)
+		rc = i->want->size ? t->write(f, i->bytes, (size_t)i->want->size, 0) : 0;
+	else if (i->copy_from)
+		rc = copy_content(t, i, f);
+	t->close(f);
+	if (!rc)
+		rc = check_content(t, i);
+	if (rc && (i->copy_from || rc == -EILSEQ) && rc != ERR_CRASHED && rc != -ENOSPC) {
+		t->remove_temp(t, i->temp);
+		return -EILSEQ;
+	}
+	return rc;
+}
+
+static int make(struct tree *t, struct apply_item *i)
+{
+	bool unknown;
+	int rc = i->want->kind == ENTRY_FILE ? make_file(t, i) : i->want->kind == ENTRY_DIR ? t->make_dir(t, i->temp)
+									      : t->make_symlink(t, i->temp, i->want->target);
+	struct tree_file *f;
+
+	if (rc)
+		return rc;
+	rc = t->dress_temp(t, i->temp, i->want, &unknown);
+	if (rc || i->want->kind != ENTRY_FILE)
+		return rc;
+	rc = t->open_temp(t, i->temp, &f);
+	if (rc)
+		return rc;
+	rc = t->sync_file(f);
+	t->close(f);
+	return rc;
+}
+
+/* --- comparing --- */
+
+/* The same file, as far as a rename leaves that to be seen. */
+static bool same_file(const struct index_stat *a, const struct index_stat *b)
+{
+	return a->ino == b->ino && a->size == b->size && a->mtime_s == b->mtime_s && a->mtime_ns == b->mtime_ns;
+}
+
+static bool young(struct env *env, const struct index_stat *s)
+{
+	int64_t mtime_ns = s->mtime_s * 1000000000 + (int64_t)s->mtime_ns, now = (int64_t)env->real_ns(env);
+
+	return mtime_ns <= now && now - mtime_ns < (int64_t)EXAMINE_SUSPECT_NS;
+}
+
+/* What was displaced, now under temp: is it what should have been there, and nobody's to write to any more?
+ * DONE: it may go. Otherwise why not. *ret_keep: no proof that nobody has changed it since its record was made. */
+static enum apply_outcome judge(struct tree *t, struct env *env, struct apply_item *i, bool *ret_keep)
+{
+	struct tree_stat st;
+	struct tree_file *f;
+	int rc = t->stat_temp(t, i->temp, &st), quiet;
+
+	*ret_keep = false;
+	if (rc) {
+		fail(i, rc);
+		return APPLY_FAILED;
+	}
+	if (!st.carried || st.kind != i->disk->kind)
+		return APPLY_STRANGE;
+	if (st.kind == ENTRY_DIR)
+		return APPLY_DONE; /* removing it will tell whether it is empty */
+	if (!same_file(&st.id, &i->stat))
+		return APPLY_STRANGE;
+	if (st.kind == ENTRY_SYMLINK)
+		return APPLY_DONE;
+	rc = t->open_temp(t, i->temp, &f);
+	if (rc) {
+		fail(i, rc);
+		return APPLY_FAILED;
+	}
+	quiet = t->quiet(f);
+	t->close(f);
+	if (quiet == 0)
+		return APPLY_BUSY;
+	/* Out of reach of anyone who opens it by name from here on; but a write in the same tick as the last would not show. */
+	*ret_keep = quiet != 1 || young(env, &i->stat);
+	return APPLY_DONE;
+}
+
+/* --- placing --- */
+
+/* To the trash, unless the new version knew of it. */
+static int dispose(struct tree *t, struct apply_item *i, const char *temp, bool keep)
+{
+	struct tree_stat st;
+	int rc;
+
+	if (!keep)
+		return t->remove_temp(t, temp);
+	rc = t->stat_temp(t, temp, &st);
+	if (rc)
+		return rc;
+	if (st.carried && st.kind == ENTRY_DIR) {
+		rc = t->remove_temp(t, temp);
+		if (rc != -ENOTEMPTY)
+			return rc;
+	}
+	rc = t->trash(t, temp, i->trash);
+	i->trashed = !rc;
+	return rc;
+}
+
+/*
+ * The stat of what was just put there, and whether it can be believed: it must still be what was put there, metadata too (who changes that needs no lease), and
+ * nobody may have opened it for writing. f: the file, under a lease since before; NULL = none.
+ */
+static int settle(struct tree *t, struct apply_item *i, const struct index_stat *made, struct tree_file *f)
+{
+	struct tree_stat st;
+	struct entry e;
+	int rc;
+
+	entry_init(&e);
+	rc = t->describe(t, i->path, &st, &e);
+	if (rc == -EAGAIN || rc == -ENOENT || rc == -ENOTDIR || rc == -ELOOP) { /* it was there: whoever took it away took that */
+		i->doubt = true;
+		rc = 0;
+	} else if (!rc) {
+		e.unsettled = i->want->unsettled;
+		memcpy(e.hash, i->want->hash, HASH_BYTES);
+		i->doubt = st.id.ino != made->ino || !entry_same(&e, i->want) || (i->want->kind == ENTRY_FILE && (!f || t->still_quiet(f) != 1));
+	}
+	entry_free(&e);
+	i->now = i->doubt || rc ? *made : st.id;
+	if (i->doubt)
+		i->now.ctime_s = i->now.ctime_ns = 0; /* never the same again: it will be read */
+	return rc;
+}
+
+/* Somebody's edit was displaced: back with it. Our new entry is under temp afterwards, unless that was changed as well. */
+static void put_back(struct tree *t, struct apply_item *i, const struct index_stat *made)
+{
+	struct tree_stat st;
+	int rc = t->exchange(t, i->temp, i->path);
+
+	if (rc == -ENOENT) { /* ours was removed meanwhile: what was there before goes there again, and is examined */
+		rc = t->publish(t, i->temp, i->path);
+		if (!rc)
+			return;
+	}
+	if (rc) {
+		fail(i, dispose(t, i, i->temp, true) ? rc : -EAGAIN);
+		return;
+	}
+	rc = t->stat_temp(t, i->temp, &st);
+	if (rc)
+		fail(i, rc);
+	else if (dispose(t, i, i->temp, st.id.ino != made->ino || (st.kind != ENTRY_DIR && !same_file(&st.id, made))))
+		fail(i, -EIO);
+}
+
+/* The temp did not get its name: what is there is not what the record says, or the tree failed. */
+static void not_placed(struct tree *t, struct apply_item *i, int rc)
+{
+	t->remove_temp(t, i->temp);
+	if (rc == -EEXIST || rc == -ENOENT || rc == -ENOTDIR || rc == -ELOOP)
+		i->outcome = APPLY_STRANGE;
+	else
+		fail(i, rc);
+}
+
+static void place_over(struct tree *t, struct env *env, struct apply_item *i, const struct index_stat *made, struct tree_file *f)
+{
+	bool keep;
+	int rc = t->exchange(t, i->temp, i->path);
+
+	if (rc) {
+		not_placed(t, i, rc);
+		return;
+	}
+	i->outcome = judge(t, env, i, &keep);
+	if (i->outcome == APPLY_DONE && i->disk->kind == ENTRY_DIR) {
+		rc = t->remove_temp(t, i->temp);
+		if (rc == -ENOTEMPTY)
+			i->outcome = APPLY_STRANGE;
+		else if (rc)
+			fail(i, rc);
+	} else if (i->outcome == APPLY_DONE) {
+		rc = dispose(t, i, i->temp, keep || !i->known);
+		if (rc)
+			fail(i, rc);
+	}
+	if (i->outcome == APPLY_STRANGE || i->outcome == APPLY_BUSY)
+		put_back(t, i, made);
+	if (i->outcome != APPLY_DONE)
+		return;
+	rc = settle(t, i, made, f);
+	if (rc)
+		fail(i, rc);
+}
+
+static void place_new(struct tree *t, struct apply_item *i, const struct index_stat *made, struct tree_file *f)
+{
+	int rc = t->publish(t, i->temp, i->path);
+
+	if (rc) {
+		not_placed(t, i, rc);
+		return;
+	}
+	rc = settle(t, i, made, f);
+	if (rc)
+		fail(i, rc);
+	else
+		i->outcome = APPLY_DONE;
+}
+
+/* Moves what was made into place, with a lease on it, so that a writer that comes at once is noticed. */
+static void place(struct tree *t, struct env *env, struct apply_item *i)
+{
+	struct tree_file *f = NULL;
+	struct tree_stat st;
+	int rc = t->stat_temp(t, i->temp, &st);
+
+	if (!rc && i->want->kind == ENTRY_FILE)
+		rc = t->open_temp(t, i->temp, &f);
+	if (rc) {
+		fail(i, rc);
+		return;
+	}
+	if (f && t->quiet(f) != 1) {
+		t->close(f);
+		f = NULL;
+	}
+	if (i->disk)
+		place_over(t, env, i, &st.id, f);
+	else
+		place_new(t, i, &st.id, f);
+	if (f)
+		t->close(f);
+}
+
+/* A directory's metadata, in place: it has no content that could be torn. */
+static void redress(struct tree *t, struct apply_item *i)
+{
+	struct tree_stat st;
+	bool unknown;
+	int rc = t->stat(t, i->path, &st);
+
+	if (rc == -ENOENT || rc == -ENOTDIR || rc == -ELOOP || (!rc && (!st.carried || st.kind != ENTRY_DIR))) {
+		i->outcome = APPLY_STRANGE;
+		return;
+	}
+	if (!rc)
+		rc = t->dress(t, i->path, i->want, &unknown);
+	if (!rc)
+		rc = settle(t, i, &st.id, NULL);
+	if (rc) {
+		fail(i, rc);
+		return;
+	}
+	i->outcome = APPLY_DONE;
+}
+
+static void take_away(struct tree *t, struct env *env, struct apply_item *i)
+{
+	bool keep;
+	int rc;
+
+	memset(&i->now, 0, sizeof i->now);
+	if (!i->disk) {
+		i->outcome = APPLY_DONE;
+		return;
+	}
+	if (i->disk->kind == ENTRY_DIR) {
+		rc = t->remove_dir(t, i->path);
+		i->outcome = !rc ? APPLY_DONE : APPLY_STRANGE;
+		if (rc && rc != -ENOTEMPTY && rc != -ENOENT && rc != -ENOTDIR && rc != -ELOOP)
+			fail(i, rc);
+		return;
+	}
+	rc = t->withdraw(t, i->path, i->temp);
+	if (rc == -ENOENT || rc == -ENOTDIR || rc == -ELOOP) {
+		i->outcome = APPLY_STRANGE;
+		return;
+	}
+	if (rc) {
+		fail(i, rc);
+		return;
+	}
+	i->outcome = judge(t, env, i, &keep);
+	if (i->outcome == APPLY_DONE) {
+		rc = dispose(t, i, i->temp, i->disk->kind == ENTRY_FILE || !i->known);
+		if (rc)
+			fail(i, rc);
+	} else if (i->outcome != APPLY_FAILED) {
+		rc = t->publish(t, i->temp, i->path);
+		if (rc && dispose(t, i, i->temp, true)) /* somebody made a new one there: the trash keeps the old */
+			fail(i, rc);
+	}
+}
+
+static void one(struct tree *t, struct env *env, struct apply_item *i)
+{
+	int rc;
+
+	if (i->want->deleted) {
+		take_away(t, env, i);
+		return;
+	}
+	if (i->want->kind == ENTRY_DIR && i->disk && i->disk->kind == ENTRY_DIR) {
+		redress(t, i);
+		return;
+	}
+	rc = make(t, i);
+	if (!rc) {
+		place(t, env, i);
+		return;
+	}
+	if (rc == -EILSEQ) {
+		i->outcome = APPLY_NO_CONTENT;
+		return;
+	}
+	t->remove_temp(t, i->temp);
+	fail(i, rc);
+}
+
+static int sync_parent(struct tree *t, const char *path)
+{
+	char dir[ENTRY_PATH_MAX + 1];
+	const char *slash = strrchr(path, '/');
+	size_t n = slash ? (size_t)(slash - path) : 0;
+
+	memcpy(dir, path, n);
+	dir[n] = '\0';
+	return t->sync_dir(t, dir);
+}
+
+static bool same_parent(const char *a, const char *b)
+{
+	const char *x = strrchr(a, '/'), *y = strrchr(b, '/');
+
+	return (!x && !y) || (x && y && x - a == y - b && memcmp(a, b, (size_t)(x - a)) == 0);
+}
+
+void apply(struct tree *t, struct env *env, struct apply_item *items, size_t count)
+{
+	for (size_t k = 0; k < count; k++)
+		one(t, env, &items[k]);
+	for (size_t k = 0; k < count; k++) {
+		int rc;
+
+		if (items[k].outcome != APPLY_DONE || (k && items[k - 1].outcome == APPLY_DONE && same_parent(items[k - 1].path, items[k].path)))
+			continue;
+		rc = sync_parent(t, items[k].path);
+		if (rc && rc != -ENOENT && rc != -ENOTDIR && rc != -ELOOP) /* gone since: whoever removed it is heard of */
+			for (size_t m = k; m < count && (m == k || same_parent(items[k].path, items[m].path)); m++)
+				if (items[m].outcome == APPLY_DONE)
+					fail(&items[m], rc);
+	}
+}

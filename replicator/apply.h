@@ -1,0 +1,59 @@
+/*
+ * apply.h - putting an entry in its place on the disk, without losing what somebody did there meanwhile (DESIGN.md, "From cluster to disk").
+ *
+ * An item says what is wanted at a path and what should lie there. Its contents are made in the corner first, dressed and synced, then moved into
+ * place by one rename. What that displaces is looked at afterwards: if it is not what should have lain there, or if a writer has it open, it is
+ * somebody's edit, is put back, and the owner has to examine the path.
+ *
+ * The temp of an item that displaces something has a name that begins with TREE_TEMP_KEEP: after a crash it may hold somebody's edit, and whoever opens
+ * the tree moves it to the trash.
+ *
+ * Blocks for disk; any number of threads, on different items. Directories get their own times elsewhere.
+ */
+#ifndef CLONELOVE_APPLY_H
+#define CLONELOVE_APPLY_H
+
+#include "env.h"
+#include "index.h"
+#include "tree.h"
+
+#define TRASH_NAME_MAX 200u
+
+enum apply_outcome {
+	APPLY_OPEN,    /* nothing was done yet */
+	APPLY_DONE,    /* `want` lies there now (or nothing, if it is a tombstone); `now` is its stat */
+	APPLY_STRANGE, /* what lies there is not what should: examine it. The tree is as it was */
+	APPLY_BUSY,    /* a writer has it open: later. The tree is as it was */
+	APPLY_NO_CONTENT, /* the content that was to be had here is not what it should be: fetch it */
+	APPLY_FAILED   /* rc says why; what lies there is to be found out */
+};
+
+struct apply_item {
+	/* what is asked for */
+	const char *path;
+	const struct entry *want;
+	const struct entry *disk;      /* what should lie there; NULL = nothing */
+	struct index_stat stat;        /* of it */
+	bool known;                    /* `want` knows of `disk`, or has its content: no need to keep it */
+	/* the content of a file, one of */
+	const void *bytes;             /* all of it (may be NULL where the size is 0), */
+	const char *copy_from;         /* or a path of the tree that should have it, */
+	char ready[TREE_TEMP_MAX + 1]; /* or a temp that has it, checked */
+	/* for the corner */
+	char temp[TREE_TEMP_MAX + 1];
+	char trash[TRASH_NAME_MAX + 1];
+	/* what came of it */
+	enum apply_outcome outcome;
+	int rc;
+	struct index_stat now;
+	bool doubt;                    /* DONE, but a change behind our back might not show in `now`: examine, and read it */
+	bool trashed;                  /* what was displaced is in the trash under that name */
+};
+
+/* Does all of it, for items that do not depend on each other; then syncs the directories. Each item has its outcome. */
+void apply(struct tree *t, struct env *env, struct apply_item *items, size_t count);
+
+/* A name for the trash: when, a random number, and the last part of the path. ret: TRASH_NAME_MAX + 1. */
+void trash_name(struct env *env, const char *path, char *ret);
+
+#endif

@@ -1,0 +1,55 @@
+/*
+ * examine.h - what is at a path now, compared with its record: the first half of a local change (DESIGN.md, "From disk to cluster").
+ *
+ * Only looks: nothing is written, nothing decided. A file's content is read when anything about its inode is not the record's, and its hash is
+ * believed only if no writer was there while it was made (CLUSTER rule 6): a read lease was granted and not broken, or, where the file system
+ * gives none, nothing about the file changed meanwhile and its mtime is old enough for a change to have shown.
+ *
+ * Blocks for disk. Any number of threads, on different paths or the same.
+ */
+#ifndef CLONELOVE_EXAMINE_H
+#define CLONELOVE_EXAMINE_H
+
+#include <stdatomic.h>
+
+#include "env.h"
+#include "index.h"
+#include "tree.h"
+
+#define EXAMINE_SUSPECT_NS 20000000ull /* two ticks of the slowest kernel clock (HZ=100) */
+
+enum examine_verdict {
+	EXAMINE_SAME,     /* what the record says lies there: `found` is not filled in; stat is, and may be newer (a ctime) */
+	EXAMINE_CHANGED,  /* `found` is what lies there */
+	EXAMINE_GONE,     /* nothing is there, or a directory on the way is none any more */
+	EXAMINE_OTHER,    /* a fifo, socket or device: nothing that is carried */
+	EXAMINE_BUSY      /* a writer has it open, or it changed while being looked at: later */
+};
+
+struct examine_options {
+	bool hash_anyway;         /* read the content even if nothing looks changed (scrub, after an unclean stop, a suspect) */
+	bool take_busy;           /* a file that is open for ever: take what is there now, marked unsettled */
+	const atomic_bool *stop;  /* NULL, or: give up when it becomes true (-ECANCELED) */
+};
+
+struct examine_result {
+	enum examine_verdict verdict;
+	struct entry found;       /* CHANGED: without version and link group */
+	struct tree_stat stat;    /* SAME, CHANGED */
+	struct buf blocks;        /* CHANGED, a file of more than one block whose content was read: the list of block hashes */
+	bool read;                /* its content was read */
+	bool suspect;             /* its mtime is so young that a later change may not show: examine again with hash_anyway */
+};
+
+void examine_result_init(struct examine_result *r);
+void examine_result_free(struct examine_result *r);
+
+/* record: what the index has of the path, NULL = nothing. 0, or an error of the disk (-EIO, -EACCES, ...), -ENOMEM, -ECANCELED. */
+int examine(struct tree *t, struct env *env, const char *path, const struct index_record *record, const struct examine_options *o,
+	    struct examine_result *ret);
+
+/* The hash of an open file's first `size` bytes, and its block list where there is more than one block (else blocks stays empty). -EIO where it
+ * is shorter. quiet: a lease is held; -EBUSY as soon as it is broken. */
+int examine_hash(struct tree *t, struct tree_file *f, uint64_t size, bool quiet, const atomic_bool *stop, uint8_t *ret_hash, struct buf *blocks);
+
+#endif

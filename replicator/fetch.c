@@ -1,0 +1,669 @@
+/*
+ * fetch.c - contents from peers.
+ *
+ * A fetch is OPENING (a job makes its temp, and copies what our older version has) at first or after LIST, then BLOCKS, then READY, or BROKEN (its temp could not
+ * be written; given up by the next fetch_get). Requests that a peer does not answer because it went down are asked again elsewhere. A fetch whose job is
+ * under way is freed by the job's end.
+ */
+#include "fetch.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+#include "node_impl.h"
+
+#define FETCHES_MOST 16u
+#define WINDOW 8u                     /* requests of one fetch under way, */
+#define WINDOW_BYTES (2u << 20)       /* and bytes: what all fetches together ask of a peer stays far below what a link may queue */
+#define GONE_AGAIN_NS 1000000000ull   /* a peer that did not have it is asked again */
+#define SLOTS 64u
+
+enum fetch_state { FETCH_LIST, FETCH_OPENING, FETCH_BLOCKS, FETCH_READY, FETCH_BROKEN };
+
+struct request {
+	struct request *next;
+	uint64_t id;
+	struct node_peer *peer;
+	bool list;
+	uint32_t block;
+	struct buf got;                /* of the block */
+	bool writing;                  /* it is complete, a job writes it */
+};
+
+struct fetch {
+	struct fetch *next;
+	struct node *n;
+	char *path;
+	struct entry want, old;
+	bool has_old;
+	enum fetch_state state;
+	int error;
+	uint64_t block;
+	uint32_t count, left;
+	struct buf list;
+	uint8_t *have;                 /* a byte for each block: 1 asked for, 2 there */
+	struct tree_file *file;
+	char temp[TREE_TEMP_MAX + 1];
+	struct request *requests;
+	unsigned window;
+	uint64_t gone;                 /* slots of peers that do not have it */
+	bool failed;                   /* one of them could not say */
+	uint64_t again_ns;             /* when they are asked again */
+	unsigned turn, jobs;
+	bool dropped;
+};
+
+struct fetches { struct node *n; struct fetch *all; size_t count; uint64_t ids; unsigned turn; };
+
+int fetches_new(struct node *n, struct fetches **ret)
+{
+	struct fetches *f = calloc(1, sizeof *f);
+
+	if (!f)
+		return -ENOMEM;
+	f->n = n;
+	*ret = f;
+	return 0;
+}
+
+static void request_free(struct fetch *f, struct request *q)
+{
+	struct request **at = &f->requests;
+
+	while (*at != q)
+		at = &(*at)->next;
+	*at = q->next;
+	f->window--;
+	buf_free(&q->got);
+	free(q);
+}
+
+static void fetch_free(struct fetch *f)
+{
+	while (f->requests)
+		request_free(f, f->requests);
+	if (f->file)
+		f->n->o.tree->close(f->file);
+	entry_free(&f->want);
+	entry_free(&f->old);
+	buf_free(&f->list);
+	free(f->have);
+	free(f->path);
+	free(f);
+}
+
+static void take_out(struct fetches *all, struct fetch *f)
+{
+	struct fetch **at = &all->all;
+
+	while (*at != f)
+		at = &(*at)->next;
+	*at = f->next;
+	all->count--;
+}
+
+/* --- jobs --- */
+
+struct fetch_job {
+	struct node_job j;
+	struct fetch *f;
+	struct request *q;             /* what is written; NULL: opening */
+	int rc;
+	struct buf old_list;
+};
+
+static void step(struct fetch *f);
+
+static void job_free(struct node_job *j)
+{
+	struct fetch_job *k = (struct fetch_job *)(void *)j;
+
+	if (--k->f->jobs == 0 && k->f->dropped)
+		fetch_free(k->f);
+	buf_free(&k->old_list);
+	free(k);
+}
+
+static int submit(struct fetch *f, struct request *q, void (*run)(struct node_job *), void (*done)(struct node_job *))
+{
+	struct fetch_job *k = calloc(1, sizeof *k);
+
+	if (!k)
+		return -ENOMEM;
+	k->j = (struct node_job){ run, done, job_free, NULL };
+	k->f = f;
+	k->q = q;
+	f->jobs++;
+	node_submit(f->n, &k->j);
+	return 0;
+}
+
+/* A block that our older version has at the same place, if it still has. */
+static int copy_old(struct fetch *f, struct tree_file *old, uint32_t b, const uint8_t *hash, uint8_t *piece)
+{
+	struct tree *t = f->n->o.tree;
+	uint64_t off = b * f->block, len = f->want.size - off < f->block ? f->want.size - off : f->block;
+	uint8_t h[HASH_BYTES];
+	int64_t got = t->read(old, piece, (size_t)len, off);
+	int rc;
+
+	if (got < 0 || (uint64_t)got != len)
+		return 0;
+	hash_blake2b(piece, (size_t)len, h);
+	if (memcmp(h, hash, HASH_BYTES) != 0)
+		return 0;
+	rc = t->write(f->file, piece, (size_t)len, off);
+	if (!rc) {
+		f->have[b] = 2;
+		f->left--;
+	}
+	return rc;
+}
+
+static int copy_blocks(struct fetch *f, const struct buf *old_list)
+{
+	struct tree_file *old;
+	uint8_t *piece;
+	int rc = 0;
+
+	if (f->block > FRAME_PIECE_MAX || entry_block_bytes(f->old.size) != f->block || f->n->o.tree->open(f->n->o.tree, f->path, &old))
+		return 0;
+	piece = malloc((size_t)f->block);
+	for (uint32_t b = 0; piece && b < f->count && !rc; b++)
+		if ((b + 1ull) * HASH_BYTES <= old_list->len && memcmp(old_list->data + b * HASH_BYTES, f->list.data + b * HASH_BYTES, HASH_BYTES) == 0)
+			rc = copy_old(f, old, b, f->list.data + b * HASH_BYTES, piece);
+	free(piece);
+	f->n->o.tree->close(old);
+	return rc;
+}
+
+static void run_open(struct node_job *j)
+{
+	struct fetch_job *k = (struct fetch_job *)(void *)j;
+	struct fetch *f = k->f;
+	struct index_txn *t;
+
+	k->rc = f->n->o.tree->make_file(f->n->o.tree, f->temp, f->want.size, &f->file);
+	if (k->rc || !f->has_old || f->count < 2)
+		return;
+	if (index_begin(f->n->o.index, false, &t) == 0) {
+		if (index_blocks_get(t, f->old.hash, &k->old_list) == 0)
+			k->rc = copy_blocks(f, &k->old_list);
+		index_abort(t);
+	}
+}
+
+static void broken(struct fetch *f, int rc)
+{
+	f->state = FETCH_BROKEN;
+	f->error = rc;
+}
+
+static void check_ready(struct fetch *f)
+{
+	if (f->state != FETCH_BLOCKS || f->left || f->jobs)
+		return;
+	f->n->o.tree->close(f->file);
+	f->file = NULL;
+	f->state = FETCH_READY;
+	node_wait_over(f->n, f->path, strlen(f->path));
+}
+
+static void run_remove(struct node_job *j)
+{
+	struct fetch_job *k = (struct fetch_job *)(void *)j;
+
+	k->f->n->o.tree->remove_temp(k->f->n->o.tree, k->f->temp);
+}
+
+static void done_remove(struct node_job *j)
+{
+	struct fetch_job *k = (struct fetch_job *)(void *)j;
+	struct node *n = k->f->n;
+
+	node_job_over(n);
+	job_free(j);
+	node_pump(n);
+}
+
+static void done_open(struct node_job *j)
+{
+	struct fetch_job *k = (struct fetch_job *)(void *)j;
+	struct fetch *f = k->f;
+	struct node *n = f->n;
+
+	node_job_over(n);
+	f->jobs--;
+	if (k->rc)
+		broken(f, k->rc);
+	else
+		f->state = FETCH_BLOCKS;
+	f->jobs++;
+	if (!f->dropped && !k->rc)
+		step(f);
+	else if (!k->rc)
+		submit(f, NULL, run_remove, done_remove);
+	if (f->jobs == 1) {
+		f->jobs = 0;
+		check_ready(f);
+		f->jobs = 1;
+	}
+	job_free(j);
+	node_pump(n);
+}
+
+static void run_write(struct node_job *j)
+{
+	struct fetch_job *k = (struct fetch_job *)(void *)j;
+	struct fetch *f = k->f;
+
+	k->rc = f->n->o.tree->write(f->file, k->q->got.data, k->q->got.len, k->q->block * f->block);
+}
+
+static void done_write(struct node_job *j)
+{
+	struct fetch_job *k = (struct fetch_job *)(void *)j;
+	struct fetch *f = k->f;
+	struct node *n = f->n;
+
+	node_job_over(n);
+	if (k->rc) {
+		broken(f, k->rc);
+	} else {
+		f->have[k->q->block] = 2;
+		f->left--;
+	}
+	request_free(f, k->q);
+	if (!f->dropped && f->state == FETCH_BLOCKS) {
+		step(f);
+		if (f->jobs == 1) {
+			f->jobs = 0;
+			check_ready(f);
+			f->jobs = 1;
+		}
+	}
+	job_free(j);
+	node_pump(n);
+}
+
+/* Nobody wants it any more; its temp goes, when its jobs are over. */
+static void drop(struct fetches *all, struct fetch *f)
+{
+	bool made = f->file || f->state == FETCH_READY;
+
+	take_out(all, f);
+	f->dropped = true;
+	for (struct request *q = f->requests, *next; q; q = next) {
+		next = q->next;
+		if (!q->writing)
+			request_free(f, q);
+	}
+	if (made && submit(f, NULL, run_remove, done_remove) == 0)
+		return;
+	if (!f->jobs)
+		fetch_free(f);
+}
+
+/* --- asking --- */
+
+static struct node_peer *next_peer(struct fetch *f)
+{
+	struct node_peer *best = NULL, *first = NULL;
+	unsigned count = 0, at;
+
+	for (struct node_peer *p = f->n->peers; p; p = p->next) {
+		if (p->down || (f->gone & (1ull << (p->slot % SLOTS))))
+			continue;
+		if (!first)
+			first = p;
+		count++;
+	}
+	if (!count)
+		return NULL;
+	at = f->turn++ % count;
+	for (struct node_peer *p = first; p; p = p->next) {
+		if (p->down || (f->gone & (1ull << (p->slot % SLOTS))))
+			continue;
+		best = p;
+		if (at-- == 0)
+			break;
+	}
+	return best;
+}
+
+static int send_get(struct fetch *f, struct request *q)
+{
+	uint64_t off = q->list ? 0 : q->block * f->block, len = q->list ? 0 : f->want.size - off < f->block ? f->want.size - off : f->block;
+	struct frame_get g = { .request = q->id, .size = f->want.size };
+	struct buf b = BUF_INIT;
+	size_t start;
+	int rc;
+
+	if (!q->list) {
+		off += q->got.len;
+		len -= q->got.len;
+		g.length = len < FRAME_PIECE_MAX ? (uint32_t)len : FRAME_PIECE_MAX;
+	}
+	g.offset = off;
+	memcpy(g.hash, f->want.hash, HASH_BYTES);
+	frame_begin(&b, FRAME_GET, &start);
+	frame_put_get(&b, &g);
+	frame_end(&b, start, false);
+	rc = b.err ? b.err : f->n->o.host->send(f->n->o.host, q->peer->link, &b);
+	buf_free(&b);
+	return rc;
+}
+
+static int ask(struct fetch *f, bool list, uint32_t block)
+{
+	struct node_peer *p = next_peer(f);
+	struct request *q;
+
+	if (!p)
+		return -ENOENT;
+	q = calloc(1, sizeof *q);
+	if (!q)
+		return -ENOMEM;
+	q->id = ++f->n->fetches->ids;
+	q->peer = p;
+	q->list = list;
+	q->block = block;
+	q->next = f->requests;
+	f->requests = q;
+	f->window++;
+	if (!list)
+		f->have[block] = 1;
+	return send_get(f, q); /* a failure is followed by the peer's going down, and that asks elsewhere */
+}
+
+static void step(struct fetch *f)
+{
+	unsigned most = f->block * WINDOW <= WINDOW_BYTES ? WINDOW : WINDOW_BYTES / FRAME_PIECE_MAX;
+	int rc = 0;
+
+	if (f->state == FETCH_LIST && !f->requests)
+		rc = ask(f, true, 0);
+	for (uint32_t b = 0; f->state == FETCH_BLOCKS && b < f->count && f->window < most && !rc; b++)
+		if (!f->have[b])
+			rc = ask(f, false, b);
+	if (rc == -ENOENT && !f->again_ns)
+		f->again_ns = node_now(f->n) + GONE_AGAIN_NS;
+}
+
+static int open_temp(struct fetch *f)
+{
+	f->state = FETCH_OPENING;
+	node_temp(f->n, 'f', f->temp);
+	return submit(f, NULL, run_open, done_open);
+}
+
+static int begin(struct fetches *all, const char *path, const struct entry *want, const struct entry *old, struct fetch **ret)
+{
+	struct fetch *f = calloc(1, sizeof *f);
+	struct index_txn *t;
+	int rc = f ? 0 : -ENOMEM;
+
+	if (rc)
+		return rc;
+	f->n = all->n;
+	f->block = entry_block_bytes(want->size);
+	f->count = f->left = entry_block_count(want->size);
+	f->turn = all->turn++;
+	f->path = strdup(path);
+	f->have = calloc(f->count, 1);
+	f->has_old = old != NULL;
+	rc = f->path && f->have ? entry_copy(want, &f->want) : -ENOMEM;
+	if (!rc && old)
+		rc = entry_copy(old, &f->old);
+	if (rc) {
+		fetch_free(f);
+		return rc;
+	}
+	f->next = all->all;
+	all->all = f;
+	all->count++;
+	f->state = f->count > 1 ? FETCH_LIST : FETCH_OPENING;
+	if (f->count > 1 && index_begin(all->n->o.index, false, &t) == 0) { /* beside the writer, which is ours: what it has is of before */
+		if (index_blocks_get(t, want->hash, &f->list) == 0 && f->list.len == (size_t)f->count * HASH_BYTES)
+			f->state = FETCH_OPENING;
+		index_abort(t);
+	}
+	if (f->state == FETCH_OPENING)
+		rc = open_temp(f);
+	else
+		step(f);
+	*ret = f;
+	return rc;
+}
+
+int fetch_get(struct fetches *all, const char *path, const struct entry *want, const struct entry *old, char *ret_temp, bool *ret_gone)
+{
+	struct fetch *f = all->all;
+	int rc = 0;
+
+	*ret_gone = false;
+	while (f && (f->want.size != want->size || memcmp(f->want.hash, want->hash, HASH_BYTES) != 0))
+		f = f->next;
+	if (!f) {
+		if (all->count >= FETCHES_MOST)
+			return -EBUSY;
+		rc = begin(all, path, want, old, &f);
+		if (rc)
+			return rc;
+	}
+	if (strcmp(f->path, path) != 0)
+		return 0; /* it is on its way for another path: a copy can be made then */
+	if (f->state == FETCH_READY) {
+		memcpy(ret_temp, f->temp, sizeof f->temp);
+		take_out(all, f);
+		fetch_free(f);
+		return 1;
+	}
+	if (f->state == FETCH_BROKEN) {
+		rc = f->error;
+		drop(all, f);
+		return rc;
+	}
+	if (!f->window && f->gone)
+		*ret_gone = !f->failed && !next_peer(f);
+	if (f->again_ns && f->again_ns <= node_now(f->n)) {
+		f->gone = 0;
+		f->failed = false;
+		f->again_ns = 0;
+		step(f);
+	}
+	return 0;
+}
+
+static bool is_wanted(struct index_txn *t, const struct fetch *f)
+{
+	struct index_record r;
+	bool yes;
+
+	index_record_init(&r);
+	yes = index_get(t, f->path, strlen(f->path), &r) == 0 && !r.held && !r.known.deleted && r.known.kind == ENTRY_FILE &&
+	      r.known.size == f->want.size && memcmp(r.known.hash, f->want.hash, HASH_BYTES) == 0;
+	index_record_free(&r);
+	return yes;
+}
+
+void fetch_sweep(struct fetches *all)
+{
+	struct index_txn *t;
+
+	if (!all->all || index_begin(all->n->o.index, false, &t))
+		return;
+	for (struct fetch *f = all->all, *next; f; f = next) {
+		next = f->next;
+		if (!is_wanted(t, f))
+			drop(all, f);
+	}
+	index_abort(t);
+}
+
+size_t fetch_count(const struct fetches *all)
+{
+	return all->count;
+}
+
+/* --- answers --- */
+
+static void take_list(struct fetch *f, const struct frame_data *d)
+{
+	uint8_t h[HASH_BYTES];
+	struct index_txn *t;
+	int rc;
+
+	hash_blake2b(d->bytes, d->length, h);
+	if (d->length != f->count * HASH_BYTES || memcmp(h, f->want.hash, HASH_BYTES) != 0) {
+		f->failed = true;
+		return;
+	}
+	buf_reset(&f->list);
+	buf_bytes(&f->list, d->bytes, d->length);
+	rc = f->list.err ? f->list.err : index_begin(f->n->o.index, true, &t);
+	if (!rc)
+		rc = node_commit(f->n, t, index_blocks_put(t, f->want.hash, f->list.data, f->list.len));
+	if (!rc)
+		rc = open_temp(f);
+	if (rc)
+		broken(f, rc);
+}
+
+/* Is a whole block what it should be? A file of one block has no list: its hash is that of its block's. */
+static bool block_right(const struct fetch *f, const struct request *q)
+{
+	uint8_t h[HASH_BYTES], outer[HASH_BYTES];
+
+	hash_blake2b(q->got.data, q->got.len, h);
+	if (f->count > 1)
+		return memcmp(h, f->list.data + q->block * HASH_BYTES, HASH_BYTES) == 0;
+	hash_blake2b(h, sizeof h, outer);
+	return memcmp(outer, f->want.hash, HASH_BYTES) == 0;
+}
+
+/* 1: the request is not over. */
+static int take_piece(struct fetch *f, struct request *q, const struct frame_data *d)
+{
+	uint64_t off = q->block * f->block, len = f->want.size - off < f->block ? f->want.size - off : f->block;
+
+	if (d->length == 0 || d->length > len - q->got.len) {
+		f->failed = true;
+		return 0;
+	}
+	if (d->status == FRAME_BYTES)
+		buf_bytes(&q->got, d->bytes, d->length);
+	else
+		buf_zero(&q->got, d->length);
+	if (q->got.err) {
+		broken(f, q->got.err);
+		return 0;
+	}
+	if (q->got.len < len) {
+		send_get(f, q);
+		return 1;
+	}
+	if (!block_right(f, q)) {
+		f->failed = true;
+		return 0;
+	}
+	q->writing = true;
+	if (submit(f, q, run_write, done_write)) {
+		q->writing = false;
+		broken(f, -ENOMEM);
+		return 0;
+	}
+	return 1;
+}
+
+static struct request *find(struct fetches *all, uint64_t id, struct fetch **ret)
+{
+	for (struct fetch *f = all->all; f; f = f->next)
+		for (struct request *q = f->requests; q; q = q->next)
+			if (q->id == id && !q->writing) {
+				*ret = f;
+				return q;
+			}
+	return NULL;
+}
+
+int fetch_data(struct fetches *all, struct node_peer *p, const struct frame *fr)
+{
+	struct frame_data d;
+	struct request *q;
+	struct fetch *f;
+	bool good = false;
+	int rc = frame_get_data(fr, &d);
+
+	if (rc)
+		return rc;
+	q = find(all, d.request, &f);
+	if (!q || q->peer != p)
+		return 0; /* of a fetch that is over */
+	if (d.status == FRAME_BYTES || d.status == FRAME_ZEROS) {
+		if (q->list && d.status == FRAME_BYTES) {
+			take_list(f, &d);
+			good = f->state != FETCH_LIST;
+		} else if (!q->list && take_piece(f, q, &d)) {
+			return 0;
+		}
+	} else if (d.status == FRAME_FAILED) {
+		f->failed = true;
+	}
+	if (!good) {
+		f->gone |= 1ull << (p->slot % SLOTS);
+		if (!q->list)
+			f->have[q->block] = 0;
+	}
+	request_free(f, q);
+	step(f);
+	return 0;
+}
+
+void fetch_peer_up(struct fetches *all, struct node_peer *p)
+{
+	for (struct fetch *f = all->all; f; f = f->next) {
+		f->gone &= ~(1ull << (p->slot % SLOTS));
+		step(f);
+	}
+}
+
+void fetch_held(struct fetches *all, const uint8_t *hash, struct node_peer *p)
+{
+	for (struct fetch *f = all->all; f; f = f->next)
+		if (memcmp(f->want.hash, hash, HASH_BYTES) == 0 && (f->gone & (1ull << (p->slot % SLOTS)))) {
+			f->gone &= ~(1ull << (p->slot % SLOTS));
+			step(f);
+		}
+}
+
+void fetch_peer_down(struct fetches *all, struct node_peer *p)
+{
+	for (struct fetch *f = all->all; f; f = f->next) {
+		f->gone &= ~(1ull << (p->slot % SLOTS));
+		for (struct request *q = f->requests, *next; q; q = next) {
+			next = q->next;
+			if (q->peer != p || q->writing)
+				continue;
+			if (!q->list)
+				f->have[q->block] = 0;
+			request_free(f, q);
+		}
+		step(f);
+	}
+}
+
+void fetches_free(struct fetches *all)
+{
+	if (!all)
+		return;
+	while (all->all) {
+		struct fetch *f = all->all;
+
+		all->all = f->next;
+		fetch_free(f);
+	}
+	free(all);
+}

@@ -1,0 +1,617 @@
+/*
+ * host.c - threads around the core.
+ *
+ * Locks: `mu` guards the two queues, the status and the snapshot of what HELLO says, and is held for pointer moves alone; `peer_link.mu` guards one link against going down
+ * while the core sends. Neither is taken inside the other. The node is the core thread's, from node_run on.
+ */
+#include "host.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "err.h"
+#include "link.h"
+#include "logmsg.h"
+#include "watch.h"
+
+#define NO_ALARM UINT64_MAX
+#define FRAMES_MOST (64u << 20)    /* bytes of frames that wait for the core; then the hub does */
+#define BLIND_AGAIN_NS 60000000000ull
+#define MAP_BYTES (1ull << 40)
+
+enum note_kind { NOTE_JOB, NOTE_DIRTY, NOTE_UP, NOTE_FRAME, NOTE_DRAINED, NOTE_DOWN };
+
+struct peer_link {
+	pthread_mutex_t mu;
+	struct link *link;             /* under mu; NULL: down */
+	struct node_peer *peer;        /* the core's */
+};
+
+struct note { /* what the core is told */
+	struct note *next;
+	enum note_kind kind;
+	struct node_job *job;
+	struct peer_link *p;
+	struct frame_hello hello;
+	bool deep;
+	enum frame_type type;
+	size_t len;
+	uint8_t bytes[];               /* a path, or a frame's body */
+};
+
+struct host {
+	struct node_host base;         /* first */
+	struct node *node;
+	struct tree *tree;
+	struct index *index;
+	struct keys *keys;
+	struct node_key *key;
+	struct link_hub *hub;
+	struct watch *watch;
+	char name[FRAME_NAME_MAX + 1];
+	pthread_t core, workers[HOST_WORKERS];
+	unsigned worker_count;
+	bool core_started;
+	uint64_t alarm_ns, blind_ns;   /* the core's */
+	pthread_mutex_t mu;
+	pthread_cond_t told, work, room;
+	struct note *notes, **notes_end;
+	struct node_job *jobs, **jobs_end;
+	size_t frame_bytes;
+	bool stopping, core_over, blind;
+	struct node_status status;
+	struct frame_hello hello;
+};
+
+static struct host *of(struct node_host *b) { return (struct host *)(void *)b; }
+
+/* --- telling the core --- */
+
+static struct note *note_new(enum note_kind kind, const void *bytes, size_t len)
+{
+	struct note *n = calloc(1, sizeof *n + len + 1);
+
+	if (!n) {
+		logmsg(LOGMSG_ERROR, "out of memory");
+		abort(); /* a change or an answer that is not told would be lost for good */
+	}
+	n->kind = kind;
+	n->len = len;
+	if (len)
+		memcpy(n->bytes, bytes, len);
+	return n;
+}
+
+static void tell(struct host *h, struct note *n)
+{
+	pthread_mutex_lock(&h->mu);
+	*h->notes_end = n;
+	h->notes_end = &n->next;
+	pthread_cond_signal(&h->told);
+	pthread_mutex_unlock(&h->mu);
+}
+
+/* --- what the core asks for --- */
+
+static void submit(struct node_host *b, struct node_job *j)
+{
+	struct host *h = of(b);
+
+	j->next = NULL;
+	pthread_mutex_lock(&h->mu);
+	*h->jobs_end = j;
+	h->jobs_end = &j->next;
+	pthread_cond_signal(&h->work);
+	pthread_mutex_unlock(&h->mu);
+}
+
+static int host_send(struct node_host *b, void *link, struct buf *frames)
+{
+	struct peer_link *p = link;
+	int rc;
+
+	(void)b;
+	pthread_mutex_lock(&p->mu);
+	rc = p->link ? link_send(p->link, frames) : -EPIPE;
+	pthread_mutex_unlock(&p->mu);
+	buf_reset(frames);
+	return rc;
+}
+
+static size_t host_queued(struct node_host *b, void *link)
+{
+	struct peer_link *p = link;
+	size_t n;
+
+	(void)b;
+	pthread_mutex_lock(&p->mu);
+	n = p->link ? link_queued(p->link) : SIZE_MAX;
+	pthread_mutex_unlock(&p->mu);
+	return n;
+}
+
+static void host_close(struct node_host *b, void *link, const char *why)
+{
+	struct peer_link *p = link;
+
+	(void)b;
+	pthread_mutex_lock(&p->mu);
+	if (p->link)
+		link_close(p->link, why);
+	pthread_mutex_unlock(&p->mu);
+}
+
+static void wake_at(struct node_host *b, uint64_t boot_ns)
+{
+	if (boot_ns < of(b)->alarm_ns)
+		of(b)->alarm_ns = boot_ns;
+}
+
+/* --- workers --- */
+
+static void *worker(void *arg)
+{
+	struct host *h = arg;
+	struct node_job *j;
+	struct note *n;
+
+	for (;;) {
+		pthread_mutex_lock(&h->mu);
+		while (!h->jobs && !h->core_over)
+			pthread_cond_wait(&h->work, &h->mu);
+		j = h->jobs;
+		if (j) {
+			h->jobs = j->next;
+			if (!h->jobs)
+				h->jobs_end = &h->jobs;
+		}
+		pthread_mutex_unlock(&h->mu);
+		if (!j)
+			return NULL;
+		j->run(j);
+		n = note_new(NOTE_JOB, NULL, 0);
+		n->job = j;
+		tell(h, n);
+	}
+}
+
+/* --- the hub's thread --- */
+
+static void link_hello(void *user, struct frame_hello *ret)
+{
+	struct host *h = user;
+
+	pthread_mutex_lock(&h->mu);
+	memcpy(ret->incarnation, h->hello.incarnation, sizeof ret->incarnation);
+	memcpy(ret->index_id, h->hello.index_id, sizeof ret->index_id);
+	memcpy(ret->tree_id, h->hello.tree_id, sizeof ret->tree_id);
+	ret->joining = h->hello.joining;
+	pthread_mutex_unlock(&h->mu);
+	ret->wall_us = env_system()->real_ns(env_system()) / 1000;
+	ret->name = (struct frame_text){ h->name, strlen(h->name) };
+}
+
+/* Who has the cluster's key and proves its own may come up: there is no list of those who may not, yet. */
+static const char *link_judge(void *user, const struct frame_hello *hello)
+{
+	(void)user;
+	(void)hello;
+	return NULL;
+}
+
+static void link_up(void *user, struct link *l, const struct frame_hello *hello)
+{
+	struct host *h = user;
+	struct peer_link *p = calloc(1, sizeof *p);
+	struct note *n = note_new(NOTE_UP, NULL, 0);
+
+	if (!p)
+		abort();
+	pthread_mutex_init(&p->mu, NULL);
+	p->link = l;
+	link_set_user(l, p);
+	n->p = p;
+	n->hello = *hello;
+	n->hello.cluster = n->hello.name = n->hello.address = (struct frame_text){ NULL, 0 }; /* views that die */
+	logmsg(LOGMSG_NOTICE, "%.*s (%s) is up", (int)hello->name.len, hello->name.p ? hello->name.p : "", link_address(l));
+	tell(h, n);
+}
+
+static int link_frame(void *user, struct link *l, const struct frame *f)
+{
+	struct host *h = user;
+	struct note *n = note_new(NOTE_FRAME, f->body, f->len);
+
+	n->p = link_user(l);
+	n->type = f->type;
+	pthread_mutex_lock(&h->mu);
+	while (h->frame_bytes > FRAMES_MOST && !h->stopping)
+		pthread_cond_wait(&h->room, &h->mu);
+	h->frame_bytes += f->len;
+	pthread_mutex_unlock(&h->mu);
+	tell(h, n);
+	return 0;
+}
+
+static void link_drained(void *user, struct link *l)
+{
+	struct note *n = note_new(NOTE_DRAINED, NULL, 0);
+
+	n->p = link_user(l);
+	tell(user, n);
+}
+
+static void link_gone(void *user, struct link *l, const char *why)
+{
+	struct peer_link *p = link_user(l);
+	struct note *n = note_new(NOTE_DOWN, NULL, 0);
+
+	logmsg(LOGMSG_NOTICE, "%s is down: %s", link_address(l), why);
+	pthread_mutex_lock(&p->mu);
+	p->link = NULL;
+	pthread_mutex_unlock(&p->mu);
+	n->p = p;
+	tell(user, n);
+}
+
+static const struct link_events link_events = {
+	.hello = link_hello, .judge = link_judge, .up = link_up, .frame = link_frame, .drained = link_drained, .down = link_gone,
+};
+
+/* --- the watcher's thread --- */
+
+static void watch_dirty(void *user, const char *path, size_t len, bool deep, bool writing)
+{
+	struct note *n = note_new(NOTE_DIRTY, path, len);
+
+	(void)writing; /* looking tells */
+	n->deep = deep;
+	tell(user, n);
+}
+
+static void watch_lost(void *user)
+{
+	logmsg(LOGMSG_NOTICE, "the kernel's queue of events ran over: scanning");
+	watch_dirty(user, "", 0, true, false);
+}
+
+static void watch_blind(void *user, const char *path, size_t len, int rc)
+{
+	struct host *h = user;
+
+	logmsg(LOGMSG_WARNING, "%.*s cannot be watched (%s): scanned once a minute. Raise the limit: sysctl fs.inotify.max_user_watches=%llu", (int)len, path,
+	       err_text(rc), (unsigned long long)(4 * watch_limit()));
+	pthread_mutex_lock(&h->mu);
+	h->blind = true;
+	pthread_mutex_unlock(&h->mu);
+}
+
+static void watch_gone(void *user)
+{
+	logmsg(LOGMSG_ERROR, "the tree's root is gone");
+	watch_dirty(user, "", 0, true, false);
+}
+
+static const struct watch_events watch_events = { watch_dirty, watch_lost, watch_blind, watch_gone };
+
+/* --- the core's thread --- */
+
+static void link_free(struct peer_link *p)
+{
+	pthread_mutex_destroy(&p->mu);
+	free(p);
+}
+
+static void hear(struct host *h, struct note *n)
+{
+	struct frame f = { n->type, n->bytes, n->len };
+	int rc;
+
+	switch (n->kind) {
+	case NOTE_JOB:
+		n->job->done(n->job);
+		break;
+	case NOTE_DIRTY:
+		node_dirty(h->node, (const char *)n->bytes, n->len, n->deep);
+		break;
+	case NOTE_UP:
+		rc = node_up(h->node, n->p, &n->hello, &n->p->peer);
+		if (rc)
+			host_close(&h->base, n->p, err_text(rc));
+		break;
+	case NOTE_FRAME:
+		rc = n->p->peer ? node_frame(h->node, n->p->peer, &f) : 0;
+		if (rc)
+			host_close(&h->base, n->p, err_text(rc));
+		break;
+	case NOTE_DRAINED:
+		if (n->p->peer)
+			node_drained(h->node, n->p->peer);
+		break;
+	case NOTE_DOWN:
+		if (n->p->peer)
+			node_down(h->node, n->p->peer);
+		link_free(n->p);
+		break;
+	}
+}
+
+/* Waits for news until the alarm; takes all of it. */
+static struct note *wait_for_news(struct host *h, uint64_t now)
+{
+	struct timespec ts;
+	struct note *n;
+
+	pthread_mutex_lock(&h->mu);
+	if (!h->notes && h->alarm_ns > now && !h->stopping) {
+		uint64_t wait = h->alarm_ns == NO_ALARM || h->alarm_ns - now > 1000000000ull ? 1000000000ull : h->alarm_ns - now;
+
+		clock_gettime(CLOCK_MONOTONIC, &ts);
+		wait += (uint64_t)ts.tv_nsec;
+		ts.tv_sec += (time_t)(wait / 1000000000ull);
+		ts.tv_nsec = (long)(wait % 1000000000ull);
+		pthread_cond_timedwait(&h->told, &h->mu, &ts);
+	}
+	n = h->notes;
+	h->notes = NULL;
+	h->notes_end = &h->notes;
+	pthread_mutex_unlock(&h->mu);
+	return n;
+}
+
+static void publish_status(struct host *h)
+{
+	struct node_status s;
+	struct frame_hello hello;
+
+	memset(&hello, 0, sizeof hello);
+	node_status(h->node, &s);
+	node_hello(h->node, &hello);
+	pthread_mutex_lock(&h->mu);
+	h->status = s;
+	h->hello = hello;
+	pthread_mutex_unlock(&h->mu);
+}
+
+static void scan_blind(struct host *h, uint64_t now)
+{
+	bool blind;
+
+	pthread_mutex_lock(&h->mu);
+	blind = h->blind;
+	pthread_mutex_unlock(&h->mu);
+	if (!blind || now < h->blind_ns)
+		return;
+	h->blind_ns = now + BLIND_AGAIN_NS;
+	watch_again(h->watch);
+	if (watch_blind_count(h->watch))
+		node_dirty(h->node, "", 0, true);
+}
+
+static void *core(void *arg)
+{
+	struct host *h = arg;
+	struct env *env = env_system();
+	bool stop;
+
+	node_run(h->node);
+	publish_status(h);
+	do {
+		struct note *n = wait_for_news(h, env->boot_ns(env));
+		uint64_t now;
+
+		while (n) {
+			struct note *next = n->next;
+
+			if (n->kind == NOTE_FRAME) {
+				pthread_mutex_lock(&h->mu);
+				h->frame_bytes -= n->len;
+				pthread_cond_signal(&h->room);
+				pthread_mutex_unlock(&h->mu);
+			}
+			hear(h, n);
+			free(n);
+			n = next;
+		}
+		now = env->boot_ns(env);
+		if (h->alarm_ns <= now) {
+			h->alarm_ns = NO_ALARM;
+			node_tick(h->node);
+		}
+		scan_blind(h, now);
+		publish_status(h);
+		pthread_mutex_lock(&h->mu);
+		stop = h->stopping && !h->notes;
+		pthread_mutex_unlock(&h->mu);
+	} while (!stop || !node_stop(h->node));
+	return NULL;
+}
+
+/* --- start and end --- */
+
+static int boot_id(uint8_t *ret)
+{
+	char text[64] = "";
+	uint8_t hash[HASH_BYTES];
+	int fd = open("/proc/sys/kernel/random/boot_id", O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+
+	if (fd >= 0)
+		close(fd);
+	if (n <= 0)
+		return err_set(-EIO, "cannot read /proc/sys/kernel/random/boot_id: without it a power loss cannot be told from a restart");
+	hash_blake2b(text, (size_t)n, hash);
+	memcpy(ret, hash, 16);
+	return 0;
+}
+
+static int open_state(struct host *h, const struct host_options *o, struct node_options *no)
+{
+	char path[4096];
+	uint8_t random[INDEX_ID_BYTES];
+	int rc;
+
+	if (strlen(o->state_dir) > sizeof path - 32)
+		return err_set(-ENAMETOOLONG, "the path of the state directory is too long: %s", o->state_dir);
+	if (mkdir(o->state_dir, 0700) && errno != EEXIST)
+		return err_set(-errno, "cannot make %s: %s", o->state_dir, strerror(errno));
+	rc = keys_load(o->cluster_key_file, &h->keys);
+	snprintf(path, sizeof path, "%s/node.key", o->state_dir);
+	if (!rc)
+		rc = node_key_load(path, &h->key);
+	env_system()->random(env_system(), random, sizeof random);
+	snprintf(path, sizeof path, "%s/index", o->state_dir);
+	if (!rc)
+		rc = index_open(path, o->index_map_bytes ? o->index_map_bytes : MAP_BYTES, random, &h->index, &no->new_index);
+	return rc;
+}
+
+static int start_threads(struct host *h)
+{
+	int rc = 0;
+
+	while (!rc && h->worker_count < HOST_WORKERS) {
+		rc = -pthread_create(&h->workers[h->worker_count], NULL, worker, h);
+		if (!rc)
+			h->worker_count++;
+	}
+	if (!rc)
+		rc = -pthread_create(&h->core, NULL, core, h);
+	h->core_started = !rc;
+	return rc;
+}
+
+static int start(struct host *h, const struct host_options *o)
+{
+	struct node_options no = { .host = &h->base, .env = env_system(), .members = o->peer_count };
+	struct watch_options wo = { .dir = o->dir, .events = &watch_events, .user = h };
+	struct link_options lo = { .env = env_system(), .listen = o->listen, .events = &link_events, .user = h };
+	int rc = open_state(h, o, &no);
+
+	if (!rc)
+		rc = boot_id(no.boot);
+	if (!rc)
+		rc = tree_posix_open(o->dir, &h->tree);
+	if (!rc)
+		rc = watch_start(&wo, &h->watch);
+	if (rc)
+		return rc;
+	no.tree = h->tree;
+	no.index = h->index;
+	memcpy(no.node, node_key_public(h->key), sizeof no.node);
+	rc = node_start(&no, &h->node);
+	if (rc)
+		return err_set(rc, "cannot begin with %s: %s", o->dir, err_text(rc));
+	publish_status(h);
+	rc = start_threads(h);
+	lo.keys = h->keys;
+	lo.node = h->key;
+	if (!rc)
+		rc = link_hub_start(&lo, &h->hub);
+	for (unsigned i = 0; !rc && i < o->peer_count; i++)
+		rc = link_hub_call(h->hub, o->peers[i]);
+	return rc;
+}
+
+int host_start(const struct host_options *o, struct host **ret)
+{
+	struct host *h = calloc(1, sizeof *h);
+	pthread_condattr_t attr;
+	int rc;
+
+	if (!h)
+		return -ENOMEM;
+	h->base = (struct node_host){ submit, host_send, host_queued, host_close, wake_at };
+	h->notes_end = &h->notes;
+	h->jobs_end = &h->jobs;
+	h->alarm_ns = NO_ALARM;
+	snprintf(h->name, sizeof h->name, "%s", o->name ? o->name : "");
+	pthread_mutex_init(&h->mu, NULL);
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(&h->told, &attr);
+	pthread_condattr_destroy(&attr);
+	pthread_cond_init(&h->work, NULL);
+	pthread_cond_init(&h->room, NULL);
+	rc = o->peer_count > HOST_PEERS_MAX ? err_set(ERR_CONFIG, "more than %u peers", HOST_PEERS_MAX) : start(h, o);
+	if (rc) {
+		host_stop(h);
+		return rc;
+	}
+	*ret = h;
+	return 0;
+}
+
+static void drop_notes(struct host *h)
+{
+	while (h->notes) {
+		struct note *n = h->notes;
+
+		h->notes = n->next;
+		if (n->kind == NOTE_JOB)
+			n->job->drop(n->job);
+		if (n->kind == NOTE_DOWN)
+			link_free(n->p);
+		free(n);
+	}
+	h->notes_end = &h->notes;
+}
+
+void host_stop(struct host *h)
+{
+	if (!h)
+		return;
+	watch_stop(h->watch);
+	link_hub_stop(h->hub); /* every link is told to be down, and the core hears it */
+	pthread_mutex_lock(&h->mu);
+	h->stopping = true;
+	pthread_cond_broadcast(&h->told);
+	pthread_cond_broadcast(&h->room);
+	pthread_mutex_unlock(&h->mu);
+	if (h->core_started)
+		pthread_join(h->core, NULL);
+	pthread_mutex_lock(&h->mu);
+	h->core_over = true;
+	pthread_cond_broadcast(&h->work);
+	pthread_mutex_unlock(&h->mu);
+	for (unsigned i = 0; i < h->worker_count; i++)
+		pthread_join(h->workers[i], NULL);
+	drop_notes(h);
+	if (h->core_started && node_finish(h->node))
+		logmsg(LOGMSG_ERROR, "the index could not be closed in order: %s", err_text(-EIO));
+	node_free(h->node);
+	index_close(h->index);
+	if (h->tree)
+		h->tree->free(h->tree);
+	node_key_free(h->key);
+	keys_free(h->keys);
+	pthread_cond_destroy(&h->told);
+	pthread_cond_destroy(&h->work);
+	pthread_cond_destroy(&h->room);
+	pthread_mutex_destroy(&h->mu);
+	free(h);
+}
+
+uint16_t host_port(const struct host *h)
+{
+	return link_hub_port(h->hub);
+}
+
+int host_call(struct host *h, const char *address)
+{
+	return link_hub_call(h->hub, address);
+}
+
+void host_status(struct host *h, struct node_status *ret)
+{
+	pthread_mutex_lock(&h->mu);
+	*ret = h->status;
+	pthread_mutex_unlock(&h->mu);
+}

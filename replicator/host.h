@@ -1,0 +1,42 @@
+/*
+ * host.h - the core on a real machine: threads, connections, the watcher (DESIGN.md, "Processes and threads").
+ *
+ * One host is one tree. Its threads: the core's; some workers for jobs; the hub's (link.h); the watcher's (watch.h). What they have to say to the core goes
+ * into its queue; the core never waits for them. A hub that brings more than the core takes waits: peers then feel it.
+ *
+ * host_start blocks until the tree is watched and recognised; the scan goes on afterwards. All other calls may come from any thread.
+ */
+#ifndef CLONELOVE_HOST_H
+#define CLONELOVE_HOST_H
+
+#include "env.h"
+#include "keys.h"
+#include "node.h"
+
+#define HOST_WORKERS 4u
+#define HOST_PEERS_MAX 63u
+
+struct host;
+
+struct host_options {
+	const char *dir;               /* the tree */
+	const char *state_dir;         /* index and the node's key; made where it is missing; not within the tree */
+	const char *cluster_key_file;
+	const char *listen;            /* HOST:PORT; NULL = only call */
+	const char *const *peers;      /* HOST:PORT of each other member */
+	unsigned peer_count;           /* <= HOST_PEERS_MAX */
+	const char *name;              /* for peers' operators */
+	uint64_t index_map_bytes;      /* 0 = a terabyte: the most the index may grow to */
+};
+
+/* 0, or an error with a message (err_last). */
+int host_start(const struct host_options *o, struct host **ret);
+/* Waits for what is under way, marks the index as left in order if nothing was left undone, and ends. NULL is fine. */
+void host_stop(struct host *h);
+uint16_t host_port(const struct host *h);
+/* Calls one more member, that was counted in peer_count or not. */
+int host_call(struct host *h, const char *address);
+/* As of the last time the core had done something. */
+void host_status(struct host *h, struct node_status *ret);
+
+#endif

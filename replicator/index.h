@@ -1,0 +1,99 @@
+/*
+ * index.h - what a node knows and what lies on its disk: one record for each path, in LMDB.
+ *
+ * A record has the newest entry the node knows of, and the entry of what is on the disk. `held` says that they are the same version. From the
+ * records follow, kept by index_put in the same transaction and never set by anyone else:
+ *   - positions: each change of a record gives it the next number (DESIGN.md, "What a node knows");
+ *   - what is wanted: the records that are not held;
+ *   - which paths hold a content, and which share an inode;
+ *   - the sums over the live entries (in memory, made anew at open).
+ *
+ * Threads: one writer, the core, has write transactions; any thread may have read transactions (a snapshot, short-lived: a long one keeps
+ * the file growing). The sums belong to the writer. A struct index_txn is used by one thread.
+ *
+ * Durability: a committed transaction survives the process at once, and power loss after the next index_sync or commit; a loss takes whole
+ * transactions, from the end. That is enough: after an unclean stop the node has a new incarnation and compares the tree (DESIGN.md).
+ *
+ * Errors: 0 or negative; -ENOENT where said; -ENOSPC and -EIO from LMDB; ERR_CORRUPT for a record that does not decode (the index is then
+ * thrown away and made anew from tree and peers: nothing is only here).
+ */
+#ifndef CLONELOVE_INDEX_H
+#define CLONELOVE_INDEX_H
+
+#include "entry.h"
+#include "sums.h"
+
+#define INDEX_ID_BYTES 16
+#define INDEX_HOLDERS_MAX 64u /* peers that are told apart as holders of something wanted */
+
+struct index;
+struct index_txn;
+
+/* How a file on the disk is recognised as the one its record is about. */
+struct index_stat { uint64_t ino, size, links; int64_t mtime_s, ctime_s; uint32_t mtime_ns, ctime_ns; };
+
+struct index_record {
+	struct entry known;
+	bool held;                /* the disk has `known`; `disk` is not used then */
+	bool on_disk;             /* not held: `disk` says what is there; false = nothing of ours */
+	struct entry disk;
+	struct index_stat stat;   /* of what is there; zeros where nothing is */
+	uint64_t holders;         /* not held: a bit for each peer slot that said it holds `known` */
+	uint64_t position;        /* given by index_put */
+};
+
+void index_record_init(struct index_record *r);
+void index_record_free(struct index_record *r); /* leaves an initialised one */
+
+/*
+ * Opens or makes the index in directory dir (made, 0700, where it is missing). map_bytes: the most the file may ever grow to.
+ * *ret_new: it was made now, with a fresh random ID (random: INDEX_ID_BYTES bytes). ERR_NEWER_FORMAT, ERR_CORRUPT, -EBUSY (another process has it).
+ */
+int index_open(const char *dir, uint64_t map_bytes, const uint8_t *random, struct index **ret, bool *ret_new);
+void index_close(struct index *x);                 /* no transaction is open; NULL is fine */
+int index_sync(struct index *x);
+const uint8_t *index_id(const struct index *x);    /* changes when positions start anew */
+const struct sums *index_sums(const struct index *x);
+
+int index_begin(struct index *x, bool write, struct index_txn **ret);
+int index_commit(struct index_txn *t);             /* frees t, also on failure: nothing has changed then, the sums included */
+void index_abort(struct index_txn *t);             /* NULL is fine */
+
+/* --- records; paths as entry.h has them --- */
+int index_get(struct index_txn *t, const char *path, size_t len, struct index_record *ret); /* -ENOENT. *ret was initialised */
+/* Stores r. Its position is renewed if `known` or `held` differ from what was stored; r->position is set. */
+int index_put(struct index_txn *t, const char *path, size_t len, struct index_record *r);
+/* Gives a record the next position, as if it had changed: it is told of once more. -ENOENT. */
+int index_renew(struct index_txn *t, const char *path, size_t len);
+int index_delete(struct index_txn *t, const char *path, size_t len);                        /* forgets the record altogether; -ENOENT */
+
+/* Called with views that die with the next change. A non-zero result ends the walk and is returned. */
+typedef int (*index_visit)(void *user, const char *path, size_t len, const struct index_record *r);
+/* The records directly in a directory (len 0: the root), in the order of their names' bytes. */
+int index_children(struct index_txn *t, const char *dir, size_t len, index_visit visit, void *user);
+/* Every record below dir, parents before children. */
+int index_below(struct index_txn *t, const char *dir, size_t len, index_visit visit, void *user);
+/* Records by position, from the first above `after`; at most `most` of them. */
+int index_since(struct index_txn *t, uint64_t after, unsigned most, index_visit visit, void *user);
+int index_wanted(struct index_txn *t, unsigned most, index_visit visit, void *user);
+int index_leaf(struct index_txn *t, uint16_t leaf, index_visit visit, void *user);          /* live and deleted */
+/* Held files with this content. */
+int index_with_hash(struct index_txn *t, const uint8_t *hash, index_visit visit, void *user);
+/* Records whose file shares an inode with others. */
+int index_with_inode(struct index_txn *t, uint64_t ino, index_visit visit, void *user);
+
+uint64_t index_position(struct index_txn *t);      /* the last one given */
+uint64_t index_count(struct index_txn *t);         /* records */
+uint64_t index_wanted_count(struct index_txn *t);
+
+/* --- block lists of files of more than one block, by the file's hash --- */
+int index_blocks_put(struct index_txn *t, const uint8_t *hash, const uint8_t *list, size_t len);
+int index_blocks_get(struct index_txn *t, const uint8_t *hash, struct buf *ret);            /* -ENOENT */
+
+/* --- the context, and small values by name (1..64 bytes) --- */
+int index_context_get(struct index_txn *t, struct vector *ret);
+int index_context_put(struct index_txn *t, const struct vector *v);
+int index_value_get(struct index_txn *t, const char *name, struct buf *ret);                /* -ENOENT */
+int index_value_put(struct index_txn *t, const char *name, const void *p, size_t len);      /* p NULL: deletes */
+
+#endif

@@ -1,0 +1,315 @@
+/*
+ * index_change.c - storing records, and what follows from them: positions, wanted, contents, inodes, leaves, sums; values and block lists.
+ *
+ * Invariant: for each record, and for nothing else, there is a P key of its position, an L key, a W key if it is not held, an H key if it
+ * is a held file with contents, an I key if its inode has more than one link. test_replica_index checks it after every change.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+#include "index_impl.h"
+
+#define VALUE_NAME_MAX 64u
+
+/* A change that fails half-way leaves a transaction that can only be aborted. */
+static int keep(struct index_txn *t, int rc)
+{
+	if (rc && !t->failed)
+		t->failed = rc;
+	return rc;
+}
+
+static int stage_sum(struct index_txn *t, const char *path, size_t len, const struct entry *e, bool add)
+{
+	struct buf b = BUF_INIT;
+	int rc = 0;
+
+	if (e->deleted || e->dot.seq == 0)
+		return 0;
+	if (t->change_count == t->change_cap) {
+		size_t cap = t->change_cap ? 2 * t->change_cap : 64;
+		struct sum_change *p = realloc(t->changes, cap * sizeof *p);
+
+		if (!p)
+			return -ENOMEM;
+		t->changes = p;
+		t->change_cap = cap;
+	}
+	entry_encode(e, &b);
+	rc = b.err;
+	if (!rc)
+		t->changes[t->change_count++] = (struct sum_change){ sums_leaf(path, len), add, sums_hash(path, len, b.data, b.len) };
+	buf_free(&b);
+	return rc;
+}
+
+/* The keys that follow from a record, one after the other; 0 when there are no more. */
+static size_t derived(unsigned n, const char *path, size_t len, const struct index_place *p, const struct index_record *r, uint8_t *out)
+{
+	switch (n) {
+	case 0:
+		return index_key_number('P', r->position, p, out);
+	case 1: {
+		uint8_t leaf[2] = { (uint8_t)(sums_leaf(path, len) >> 8), (uint8_t)sums_leaf(path, len) };
+		size_t k = index_key('L', p, out);
+
+		memmove(out + 3, out + 1, k - 1);
+		memcpy(out + 1, leaf, 2);
+		return k + 2;
+	}
+	case 2:
+		return r->held ? 0 : index_key('W', p, out);
+	case 3:
+		return r->held && !r->known.deleted && r->known.kind == ENTRY_FILE && r->known.size ? index_key_hash(r->known.hash, p, out) : 0;
+	default:
+		return r->stat.links > 1 && r->stat.ino ? index_key_number('I', r->stat.ino, p, out) : 0;
+	}
+}
+
+#define DERIVED 5u
+
+static int change_derived(struct index_txn *t, const char *path, size_t len, const struct index_place *p, const struct index_record *r, bool add)
+{
+	uint8_t key[INDEX_KEY_MAX + 8];
+	int rc = 0;
+
+	for (unsigned n = 0; n < DERIVED && !rc; n++) {
+		size_t klen = derived(n, path, len, p, r, key);
+
+		if (klen)
+			rc = add ? index_raw_put(t, key, klen, "", 0) : index_raw_del(t, key, klen);
+		if (rc == -ENOENT)
+			rc = ERR_CORRUPT;
+	}
+	return rc;
+}
+
+static int take_out(struct index_txn *t, const char *path, size_t len, const struct index_place *p, const struct index_record *old)
+{
+	int rc = change_derived(t, path, len, p, old, false);
+
+	if (!rc)
+		rc = stage_sum(t, path, len, &old->known, false);
+	t->count--;
+	t->wanted -= !old->held;
+	return rc;
+}
+
+static int put_in(struct index_txn *t, const char *path, size_t len, const struct index_place *p, struct index_record *r)
+{
+	uint8_t key[INDEX_KEY_MAX];
+	struct buf b = BUF_INIT;
+	int rc;
+
+	index_record_encode(r, &b);
+	rc = b.err ? b.err : index_raw_put(t, key, index_key('E', p, key), b.data, b.len);
+	buf_free(&b);
+	if (!rc)
+		rc = change_derived(t, path, len, p, r, true);
+	if (!rc)
+		rc = stage_sum(t, path, len, &r->known, true);
+	t->count++;
+	t->wanted += !r->held;
+	return rc;
+}
+
+static int same_news(const struct index_record *a, const struct index_record *b, bool *ret)
+{
+	struct buf x = BUF_INIT, y = BUF_INIT;
+
+	entry_encode(&a->known, &x);
+	entry_encode(&b->known, &y);
+	*ret = a->held == b->held && !x.err && !y.err && x.len == y.len && memcmp(x.data, y.data, x.len) == 0;
+	buf_free(&x);
+	buf_free(&y);
+	return x.err ? x.err : y.err;
+}
+
+/* The record at p; -ENOENT. */
+static int fetch(struct index_txn *t, const struct index_place *p, struct index_record *ret)
+{
+	uint8_t key[INDEX_KEY_MAX];
+	MDB_val v;
+	int rc = index_raw_get(t, key, index_key('E', p, key), &v);
+
+	return rc ? rc : index_record_decode(v.mv_data, v.mv_size, ret);
+}
+
+int index_get(struct index_txn *t, const char *path, size_t len, struct index_record *ret)
+{
+	struct index_place p;
+	int rc = index_path_place(t, path, len, false, &p);
+
+	return rc ? rc : fetch(t, &p, ret);
+}
+
+int index_put(struct index_txn *t, const char *path, size_t len, struct index_record *r)
+{
+	struct index_record old;
+	struct index_place p;
+	bool same = false;
+	int rc;
+
+	if (!t->write || !entry_path_valid(path, len))
+		return -EINVAL;
+	index_record_init(&old);
+	rc = index_path_place(t, path, len, true, &p);
+	if (!rc)
+		rc = fetch(t, &p, &old);
+	if (rc == 0) {
+		rc = same_news(&old, r, &same);
+		if (!rc)
+			rc = take_out(t, path, len, &p, &old);
+	} else if (rc == -ENOENT) {
+		rc = 0;
+	}
+	r->position = same ? old.position : ++t->position;
+	if (!rc)
+		rc = put_in(t, path, len, &p, r);
+	index_record_free(&old);
+	return keep(t, rc);
+}
+
+int index_renew(struct index_txn *t, const char *path, size_t len)
+{
+	struct index_record r;
+	struct index_place p;
+	int rc;
+
+	if (!t->write)
+		return -EINVAL;
+	index_record_init(&r);
+	rc = index_path_place(t, path, len, false, &p);
+	if (!rc)
+		rc = fetch(t, &p, &r);
+	if (rc)
+		return rc;
+	rc = take_out(t, path, len, &p, &r);
+	r.position = ++t->position;
+	if (!rc)
+		rc = put_in(t, path, len, &p, &r);
+	index_record_free(&r);
+	return keep(t, rc);
+}
+
+int index_delete(struct index_txn *t, const char *path, size_t len)
+{
+	uint8_t key[INDEX_KEY_MAX];
+	struct index_record old;
+	struct index_place p;
+	int rc;
+
+	if (!t->write)
+		return -EINVAL;
+	index_record_init(&old);
+	rc = index_path_place(t, path, len, false, &p);
+	if (!rc)
+		rc = fetch(t, &p, &old);
+	if (rc)
+		return rc;
+	rc = take_out(t, path, len, &p, &old);
+	if (!rc)
+		rc = index_raw_del(t, key, index_key('E', &p, key));
+	if (!rc)
+		rc = index_path_prune(t, p.dir);
+	index_record_free(&old);
+	return keep(t, rc);
+}
+
+/* --- values and block lists --- */
+
+static size_t value_key(const char *name, uint8_t *out)
+{
+	size_t n = strlen(name);
+
+	if (n == 0 || n > VALUE_NAME_MAX)
+		return 0;
+	out[0] = 'V';
+	memcpy(out + 1, name, n);
+	return n + 1;
+}
+
+static int get_bytes(struct index_txn *t, const uint8_t *key, size_t klen, struct buf *ret)
+{
+	MDB_val v;
+	int rc = klen ? index_raw_get(t, key, klen, &v) : -EINVAL;
+
+	if (rc)
+		return rc;
+	buf_reset(ret);
+	buf_bytes(ret, v.mv_data, v.mv_size);
+	return ret->err;
+}
+
+int index_value_get(struct index_txn *t, const char *name, struct buf *ret)
+{
+	uint8_t key[1 + VALUE_NAME_MAX];
+
+	return get_bytes(t, key, value_key(name, key), ret);
+}
+
+int index_value_put(struct index_txn *t, const char *name, const void *p, size_t len)
+{
+	uint8_t key[1 + VALUE_NAME_MAX];
+	size_t klen = value_key(name, key);
+	int rc;
+
+	if (!t->write || !klen)
+		return -EINVAL;
+	rc = p ? index_raw_put(t, key, klen, p, len) : index_raw_del(t, key, klen);
+	return keep(t, !p && rc == -ENOENT ? 0 : rc);
+}
+
+static size_t blocks_key(const uint8_t *hash, uint8_t *out)
+{
+	out[0] = 'B';
+	memcpy(out + 1, hash, HASH_BYTES);
+	return 1 + HASH_BYTES;
+}
+
+int index_blocks_put(struct index_txn *t, const uint8_t *hash, const uint8_t *list, size_t len)
+{
+	uint8_t key[1 + HASH_BYTES];
+
+	if (!t->write || len == 0 || len % HASH_BYTES || len / HASH_BYTES > ENTRY_BLOCKS_MAX)
+		return -EINVAL;
+	return keep(t, index_raw_put(t, key, blocks_key(hash, key), list, len));
+}
+
+int index_blocks_get(struct index_txn *t, const uint8_t *hash, struct buf *ret)
+{
+	uint8_t key[1 + HASH_BYTES];
+
+	return get_bytes(t, key, blocks_key(hash, key), ret);
+}
+
+int index_context_get(struct index_txn *t, struct vector *ret)
+{
+	struct buf b = BUF_INIT;
+	int rc = index_value_get(t, ".context", &b);
+
+	if (rc == -ENOENT) {
+		ret->count = 0;
+		rc = 0;
+	} else if (!rc) {
+		struct cursor c = cursor_make(b.data, b.len);
+
+		vector_decode(&c, ret);
+		rc = cursor_end(&c);
+	}
+	buf_free(&b);
+	return rc;
+}
+
+int index_context_put(struct index_txn *t, const struct vector *v)
+{
+	struct buf b = BUF_INIT;
+	int rc;
+
+	vector_encode(v, &b);
+	rc = b.err ? b.err : index_value_put(t, ".context", b.data, b.len);
+	buf_free(&b);
+	return rc;
+}

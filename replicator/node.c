@@ -1,0 +1,592 @@
+/*
+ * node.c - the core: its start and end, jobs, what is dirty and what waits, time.
+ *
+ * States: started -> running (scanning -> in order) -> halted, if the tree vanishes. Joining is beside them: what is in the tree has no versions yet, and gets
+ * them once the index of a member that is not joining itself was compared with ours.
+ */
+#include "node_impl.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+#include "exchange.h"
+
+#define VALUE_TOKEN "token"       /* of the tree this index is about */
+#define VALUE_TOKEN_NEXT "token.next"
+#define VALUE_BOOT "boot"         /* of the machine, when the tree was last scanned */
+#define VALUE_CLEAN "clean"       /* left in order */
+#define VALUE_JOINING "joining"
+#define VALUE_INTENTS "applying"
+
+uint64_t node_now(struct node *n)
+{
+	return n->o.env->boot_ns(n->o.env);
+}
+
+void node_failed(struct node *n, int rc)
+{
+	n->error = rc;
+}
+
+void node_temp(struct node *n, char kind, char *ret)
+{
+	static const char hex[] = "0123456789abcdef";
+	uint64_t x = ++n->temps;
+	size_t at = 0;
+
+	ret[at++] = kind;
+	ret[at++] = '-';
+	for (size_t i = 0; i < 8; i++) {
+		ret[at++] = hex[n->session[i] >> 4];
+		ret[at++] = hex[n->session[i] & 15];
+	}
+	ret[at++] = '-';
+	for (int shift = 44; shift >= 0; shift -= 4)
+		ret[at++] = hex[(x >> shift) & 15];
+	ret[at] = '\0';
+}
+
+/* --- jobs --- */
+
+void node_submit(struct node *n, struct node_job *j)
+{
+	n->jobs++;
+	n->o.host->submit(n->o.host, j);
+}
+
+void node_job_over(struct node *n)
+{
+	n->jobs--;
+}
+
+void node_wake(struct node *n, uint64_t at_ns)
+{
+	uint64_t now = node_now(n);
+
+	if (n->wake_ns > now && n->wake_ns <= at_ns)
+		return;
+	n->wake_ns = at_ns > now ? at_ns : now + 1;
+	n->o.host->wake_at(n->o.host, n->wake_ns);
+}
+
+/* --- transactions --- */
+
+static int put_intents(struct node *n, struct index_txn *t)
+{
+	struct buf b = BUF_INIT;
+	int rc;
+
+	buf_u32(&b, (uint32_t)n->intents.count);
+	for (struct pathmap_item *i = n->intents.first; i; i = i->next) {
+		buf_str16(&b, i->path, i->len);
+		entry_encode(&((struct intent *)(void *)i)->entry, &b);
+	}
+	rc = b.err ? b.err : index_value_put(t, VALUE_INTENTS, b.data, b.len);
+	buf_free(&b);
+	return rc;
+}
+
+int node_commit(struct node *n, struct index_txn *t, int rc)
+{
+	uint64_t position = 0, wanted = 0;
+
+	if (!rc)
+		rc = index_context_put(t, &n->context);
+	if (!rc && n->intent_news)
+		rc = put_intents(n, t);
+	if (!rc) {
+		position = index_position(t);
+		wanted = index_wanted_count(t);
+	}
+	if (rc) {
+		index_abort(t);
+	} else {
+		rc = index_commit(t);
+	}
+	if (rc) {
+		node_failed(n, rc);
+		return rc;
+	}
+	n->position = position;
+	n->wanted = wanted;
+	n->context_news = n->intent_news = false;
+	return 0;
+}
+
+void node_intent_over(struct node *n, const char *path)
+{
+	struct pathmap_item *i = pathmap_get(&n->intents, path, strlen(path));
+
+	if (!i)
+		return;
+	pathmap_remove(&n->intents, i);
+	entry_free(&((struct intent *)(void *)i)->entry);
+	free(i);
+	n->intent_news = true;
+}
+
+static int get_intents(struct node *n, struct index_txn *t)
+{
+	struct buf b = BUF_INIT;
+	struct cursor c;
+	uint32_t count;
+	int rc = index_value_get(t, VALUE_INTENTS, &b);
+
+	c = cursor_make(b.data, b.len);
+	count = rc ? 0 : cursor_u32(&c);
+	if (rc == -ENOENT)
+		rc = 0;
+	for (uint32_t k = 0; !rc && k < count; k++) {
+		struct intent *i = calloc(1, sizeof *i);
+		size_t len;
+		const char *path = (const char *)cursor_str16(&c, &len);
+
+		rc = i ? path ? entry_decode(&c, &i->entry) : ERR_CORRUPT : -ENOMEM;
+		if (!rc)
+			rc = pathmap_add(&n->intents, path, len, &i->at);
+		if (rc)
+			free(i);
+	}
+	buf_free(&b);
+	return rc;
+}
+
+/* --- what is to be looked at, and what waits --- */
+
+int node_look(struct node *n, const char *path, size_t len, bool deep, bool hash, uint64_t after_ns)
+{
+	struct dirty *d = (struct dirty *)(void *)pathmap_get(&n->dirty, path, len);
+	uint64_t due = node_now(n) + after_ns;
+	int rc;
+
+	if (d) {
+		d->deep |= deep;
+		d->hash |= hash;
+		n->first_left += n->look_first && !d->first;
+		d->first |= n->look_first;
+		if (due < d->due_ns)
+			d->due_ns = due;
+		return 0;
+	}
+	d = calloc(1, sizeof *d);
+	rc = d ? pathmap_add(&n->dirty, path, len, &d->at) : -ENOMEM;
+	if (rc) {
+		free(d);
+		return rc;
+	}
+	d->due_ns = due;
+	d->deep = deep;
+	d->hash = hash;
+	d->first = n->look_first;
+	n->first_left += n->look_first;
+	return 0;
+}
+
+void node_dirty(struct node *n, const char *path, size_t len, bool deep)
+{
+	int rc = node_look(n, path, len, deep, false, 0);
+
+	if (rc)
+		node_failed(n, rc);
+	node_pump(n);
+}
+
+struct wait *node_wait(struct node *n, const char *path, size_t len, uint64_t after_ns)
+{
+	struct wait *w = (struct wait *)(void *)pathmap_get(&n->waits, path, len);
+
+	if (!w) {
+		w = calloc(1, sizeof *w);
+		if (!w || pathmap_add(&n->waits, path, len, &w->at)) {
+			free(w);
+			return NULL;
+		}
+		w->pause_ns = NODE_SOON_NS;
+	}
+	if (after_ns == UINT64_MAX) { /* longer each time */
+		after_ns = w->pause_ns;
+		w->pause_ns = 2 * w->pause_ns < NODE_AGAIN_MOST_NS ? 2 * w->pause_ns : NODE_AGAIN_MOST_NS;
+	}
+	w->due_ns = node_now(n) + after_ns;
+	return w;
+}
+
+void node_wait_over(struct node *n, const char *path, size_t len)
+{
+	struct pathmap_item *i = pathmap_get(&n->waits, path, len);
+
+	if (!i)
+		return;
+	pathmap_remove(&n->waits, i);
+	free(i);
+}
+
+/* When the next of either is due; sets the alarm for it. */
+static void set_alarm(struct node *n)
+{
+	uint64_t next = UINT64_MAX;
+
+	for (struct pathmap_item *i = n->dirty.first; i && !n->tree_job; i = i->next)
+		if (((struct dirty *)(void *)i)->due_ns < next)
+			next = ((struct dirty *)(void *)i)->due_ns;
+	for (struct pathmap_item *i = n->waits.first, *after; i && !n->tree_job; i = after) {
+		struct wait *w = (struct wait *)(void *)i;
+
+		after = i->next;
+		if (w->due_ns <= node_now(n)) { /* its time has come, and nothing was done: it is not wanted any more */
+			pathmap_remove(&n->waits, i);
+			free(w);
+		} else if (w->due_ns < next) {
+			next = w->due_ns;
+		}
+	}
+	if (next != UINT64_MAX)
+		node_wake(n, next);
+}
+
+/* --- joining --- */
+
+static void end_joining(struct node *n)
+{
+	struct index_txn *t;
+	int rc = index_begin(n->o.index, true, &t);
+
+	if (rc) {
+		node_failed(n, rc);
+		return;
+	}
+	if (node_commit(n, t, index_value_put(t, VALUE_JOINING, NULL, 0)))
+		return;
+	n->joining = false;
+	exchange_joined(n);
+}
+
+void node_heard(struct node *n, struct node_peer *p)
+{
+	bool left;
+
+	if (!n->joining || p->joining)
+		return;
+	if (node_adopt(n, p->odd, &left))
+		return;
+	if (left)
+		exchange_compare(n, p); /* of what has come since */
+	else
+		end_joining(n);
+}
+
+/* When all members there are join at once, there is none to hear: the first of them is the one. */
+static void found_cluster(struct node *n)
+{
+	unsigned up = 0;
+	bool left;
+
+	if (!n->joining || n->scanning)
+		return;
+	for (struct node_peer *p = n->peers; p; p = p->next, up++)
+		if (!p->joining || memcmp(p->key, n->o.node, sizeof p->key) < 0)
+			return;
+	if (up < n->o.members || n->tree_job)
+		return;
+	if (!node_adopt(n, NULL, &left))
+		end_joining(n);
+}
+
+/* --- running --- */
+
+static void end_scan(struct node *n)
+{
+	struct index_txn *t;
+	int rc;
+
+	/* What changes all the time, or is held open, does not keep it from ending. */
+	if (!n->scanning || n->first_left || n->tree_job)
+		return;
+	/* Only now: whoever dies while scanning has still not seen what the reset did. */
+	rc = index_begin(n->o.index, true, &t);
+	if (!rc)
+		rc = node_commit(n, t, index_value_put(t, VALUE_BOOT, n->o.boot, sizeof n->o.boot));
+	if (rc) {
+		node_failed(n, rc);
+		return;
+	}
+	n->scanning = n->power = false;
+	for (struct node_peer *p = n->peers; p; p = p->next)
+		exchange_compare(n, p);
+}
+
+static void put_news(struct node *n)
+{
+	struct index_txn *t;
+	int rc;
+
+	if (!n->context_news && !n->intent_news)
+		return;
+	rc = index_begin(n->o.index, true, &t);
+	if (rc)
+		node_failed(n, rc);
+	else
+		node_commit(n, t, 0);
+}
+
+void node_pump(struct node *n)
+{
+	if (n->pumping || !n->running || n->halted || n->stopping) {
+		n->again = true;
+		return;
+	}
+	n->pumping = true;
+	do {
+		n->again = false;
+		put_news(n);
+		if (!n->tree_job && !node_start_look(n))
+			node_start_apply(n);
+		end_scan(n);
+		found_cluster(n);
+		for (struct node_peer *p = n->peers; p; p = p->next)
+			exchange_pump(n, p);
+	} while (n->again && !n->halted);
+	n->pumping = false;
+	set_alarm(n);
+}
+
+void node_tick(struct node *n)
+{
+	n->wake_ns = 0;
+	node_pump(n);
+}
+
+bool node_idle(const struct node *n)
+{
+	if (!n->running || n->jobs || n->dirty.count || n->scanning)
+		return false;
+	for (struct node_peer *p = n->peers; p; p = p->next)
+		if (p->comparing || p->sending || p->sent < n->position || !p->marked)
+			return false;
+	return true;
+}
+
+struct count { uint64_t records, wanted; };
+
+void node_status(struct node *n, struct node_status *ret)
+{
+	struct index_txn *t;
+
+	memset(ret, 0, sizeof *ret);
+	if (index_begin(n->o.index, false, &t) == 0) {
+		ret->records = index_count(t);
+		ret->wanted = index_wanted_count(t);
+		index_abort(t);
+	}
+	ret->dirty = n->dirty.count;
+	for (struct node_peer *p = n->peers; p; p = p->next) {
+		ret->peers++;
+		ret->compared += p->compared;
+	}
+	ret->alerts = n->alerts;
+	ret->joining = n->joining;
+	ret->scanning = n->scanning;
+	ret->halted = n->halted;
+	ret->working = !node_idle(n);
+	ret->error = n->error;
+	ret->root = sums_root(index_sums(n->o.index));
+}
+
+/* --- start and end --- */
+
+static int note_path(void *user, const char *path, size_t len, const struct index_record *r)
+{
+	(void)r;
+	buf_str16(user, path, len);
+	return ((struct buf *)user)->err;
+}
+
+/* The index of another tree says nothing about this one. */
+static int empty_index(struct index_txn *t)
+{
+	struct vector none = VECTOR_INIT;
+	struct buf paths = BUF_INIT;
+	struct cursor c;
+	int rc = index_since(t, 0, UINT32_MAX, note_path, &paths);
+
+	c = cursor_make(paths.data, paths.len);
+	while (!rc && cursor_left(&c)) {
+		size_t len;
+		const char *path = (const char *)cursor_str16(&c, &len);
+
+		rc = index_delete(t, path, len);
+	}
+	buf_free(&paths);
+	if (!rc)
+		rc = index_value_put(t, VALUE_INTENTS, NULL, 0);
+	return rc ? rc : index_context_put(t, &none);
+}
+
+static bool value_is(struct index_txn *t, const char *name, const void *p, size_t len)
+{
+	struct buf b = BUF_INIT;
+	bool is = index_value_get(t, name, &b) == 0 && b.len == len && memcmp(b.data, p, len) == 0;
+
+	buf_free(&b);
+	return is;
+}
+
+/* Is this index about this tree, and may its past be gone on with? Leaves a new token in the index, not yet in the tree. */
+static int recognise(struct node *n, struct index_txn *t, const uint8_t *next)
+{
+	struct buf b = BUF_INIT;
+	uint8_t token[TREE_TOKEN_BYTES];
+	int rc = n->o.tree->token_get(n->o.tree, token);
+	bool there = rc == 0;
+
+	if (rc && rc != -ENOENT)
+		return rc;
+	rc = 0;
+	if (!n->o.new_index && (!there || (!value_is(t, VALUE_TOKEN, token, sizeof token) && !value_is(t, VALUE_TOKEN_NEXT, token, sizeof token)))) {
+		n->joining = true;
+		rc = empty_index(t);
+	} else if (!n->o.new_index) {
+		n->joining = index_value_get(t, VALUE_JOINING, &b) == 0;
+		if (!value_is(t, VALUE_CLEAN, "1", 1) && !value_is(t, VALUE_BOOT, n->o.boot, sizeof n->o.boot))
+			n->power = n->joining = true;
+	} else {
+		n->joining = true;
+	}
+	buf_free(&b);
+	if (!rc && there)
+		rc = index_value_put(t, VALUE_TOKEN, token, sizeof token);
+	if (!rc)
+		rc = index_value_put(t, VALUE_TOKEN_NEXT, next, TREE_TOKEN_BYTES);
+	if (!rc)
+		rc = index_value_put(t, VALUE_CLEAN, NULL, 0);
+	if (!rc && n->joining)
+		rc = index_value_put(t, VALUE_JOINING, "1", 1);
+	if (!rc)
+		rc = get_intents(n, t);
+	if (!rc)
+		rc = index_context_get(t, &n->context);
+	return rc;
+}
+
+static int prepare(struct node *n)
+{
+	uint8_t next[TREE_TOKEN_BYTES];
+	struct index_txn *t;
+	int rc = n->o.tree->alive(n->o.tree);
+
+	if (!rc)
+		rc = index_begin(n->o.index, true, &t);
+	if (rc)
+		return rc;
+	n->o.env->random(n->o.env, next, sizeof next);
+	rc = recognise(n, t, next);
+	if (rc)
+		index_abort(t);
+	else
+		rc = index_commit(t);
+	if (!rc)
+		rc = index_sync(n->o.index);
+	if (!rc)
+		rc = n->o.tree->token_put(n->o.tree, next);
+	if (!rc)
+		rc = index_begin(n->o.index, true, &t);
+	if (rc)
+		return rc;
+	n->position = index_position(t);
+	n->wanted = index_wanted_count(t);
+	rc = index_value_put(t, VALUE_TOKEN, next, sizeof next);
+	if (rc) {
+		index_abort(t);
+		return rc;
+	}
+	return index_commit(t);
+}
+
+int node_start(const struct node_options *o, struct node **ret)
+{
+	struct node *n = calloc(1, sizeof *n);
+	int rc;
+
+	if (!n)
+		return -ENOMEM;
+	n->o = *o;
+	n->scanning = true;
+	/* Never one that was before: whatever state this process begins with, nobody else has made a change under this name. */
+	o->env->random(o->env, n->incarnation, sizeof n->incarnation);
+	o->env->random(o->env, n->session, sizeof n->session);
+	rc = fetches_new(n, &n->fetches);
+	if (!rc)
+		rc = prepare(n);
+	if (rc) {
+		node_free(n);
+		return rc;
+	}
+	*ret = n;
+	return 0;
+}
+
+void node_run(struct node *n)
+{
+	int rc;
+
+	n->running = true;
+	n->look_first = true;
+	rc = node_look(n, "", 0, true, n->power, 0);
+	for (struct pathmap_item *i = n->intents.first; i && !rc; i = i->next)
+		rc = node_look(n, i->path, i->len, false, true, 0);
+	n->look_first = false;
+	if (rc)
+		node_failed(n, rc);
+	node_pump(n);
+}
+
+bool node_stop(struct node *n)
+{
+	n->stopping = true;
+	return n->jobs == 0;
+}
+
+int node_finish(struct node *n)
+{
+	struct index_txn *t;
+	int rc = index_begin(n->o.index, true, &t);
+
+	if (rc)
+		return rc;
+	rc = node_commit(n, t, index_value_put(t, VALUE_CLEAN, "1", 1));
+	return rc ? rc : index_sync(n->o.index);
+}
+
+static void free_items(struct pathmap *m, bool intents)
+{
+	while (m->first) {
+		struct pathmap_item *i = m->first;
+
+		pathmap_remove(m, i);
+		if (intents)
+			entry_free(&((struct intent *)(void *)i)->entry);
+		free(i);
+	}
+	pathmap_free(m);
+}
+
+void node_free(struct node *n)
+{
+	if (!n)
+		return;
+	while (n->peers) {
+		struct node_peer *p = n->peers;
+
+		n->peers = p->next;
+		exchange_free_peer(p);
+	}
+	fetches_free(n->fetches);
+	node_announced_free(n);
+	free_items(&n->dirty, false);
+	free_items(&n->waits, false);
+	free_items(&n->intents, true);
+	vector_free(&n->context);
+	free(n);
+}

@@ -1,0 +1,95 @@
+/*
+ * node.h - the core of a member: owns the index and every decision (DESIGN.md).
+ *
+ * A state machine. Everything in here is called on one thread, the core's; nothing waits. What has to wait is a job: its run() looks at tree and index (a read
+ * transaction) on any thread and changes no other state, its done() is called on the core afterwards. The host gives the node threads, connections and time;
+ * the simulation gives it a world of its own.
+ *
+ * Order matters nowhere but in one place: of the jobs that change the tree or look what changed (examining, applying) at most one is under way at a time, and
+ * the intentions of applying are in the index before it runs. So what a record says of the disk is true, or known to be in doubt, at every moment, also after a
+ * crash.
+ *
+ * Not in here yet: link groups, times of directories, ignored paths, content inside announcements of others than the maker, forgetting of tombstones.
+ */
+#ifndef CLONELOVE_NODE_H
+#define CLONELOVE_NODE_H
+
+#include <stdatomic.h>
+
+#include "env.h"
+#include "frame.h"
+#include "index.h"
+#include "tree.h"
+
+struct node;
+struct node_peer;
+
+struct node_job {
+	void (*run)(struct node_job *j);   /* anywhere */
+	void (*done)(struct node_job *j);  /* on the core; frees the job */
+	void (*drop)(struct node_job *j);  /* instead of done, before node_free: frees the job */
+	struct node_job *next;             /* the host's */
+};
+
+struct node_host {
+	/* Runs j->run, then calls j->done on the core; in any order. */
+	void (*submit)(struct node_host *h, struct node_job *j);
+	/* Whole frames to a peer; b is empty afterwards. An error is followed by node_down. */
+	int (*send)(struct node_host *h, void *link, struct buf *b);
+	size_t (*queued)(struct node_host *h, void *link);  /* bytes not yet sent; node_drained when they are */
+	void (*close)(struct node_host *h, void *link, const char *why); /* node_down follows, not before this returns */
+	/* Calls node_tick at this boot time, or earlier. */
+	void (*wake_at)(struct node_host *h, uint64_t boot_ns);
+};
+
+struct node_options {
+	struct node_host *host;            /* all outlive the node */
+	struct env *env;
+	struct tree *tree;
+	struct index *index;
+	bool new_index;                    /* it was made just now */
+	uint8_t node[FRAME_NODE_BYTES];    /* our key */
+	uint8_t boot[16];                  /* other after each boot of the machine */
+	unsigned members;                  /* others that there are */
+};
+
+/*
+ * Prepares index and tree (blocks; not to be called on the core). ERR_CORRUPT: the index is to be thrown away. Nothing is done before node_run.
+ * From node_start on the watcher must be running: changes before node_run are found by its scan.
+ */
+int node_start(const struct node_options *o, struct node **ret);
+void node_run(struct node *n);
+/* Starts nothing any more; true once nothing is under way. To be asked again after each done(). */
+bool node_stop(struct node *n);
+/* The last thing: the index is marked as left in order. After node_stop said so. What was not looked at yet is found by the next start's scan. Blocks. */
+int node_finish(struct node *n);
+/* Every job was dropped or is done, every link is down or is not heard of again. NULL is fine. */
+void node_free(struct node *n);
+
+/* --- what the watcher says --- */
+void node_dirty(struct node *n, const char *path, size_t len, bool deep);
+
+/* --- connections --- */
+void node_hello(struct node *n, struct frame_hello *ret);  /* what we say of ourselves, beside versions, key and names */
+int node_up(struct node *n, void *link, const struct frame_hello *h, struct node_peer **ret);
+int node_frame(struct node *n, struct node_peer *p, const struct frame *f); /* an error ends the link */
+void node_drained(struct node *n, struct node_peer *p);
+void node_down(struct node *n, struct node_peer *p);       /* p is gone */
+
+void node_tick(struct node *n);
+
+struct node_status {
+	uint64_t dirty, wanted, records, peers, compared; /* compared: peers whose index was compared with ours since they came up */
+	uint64_t alerts;           /* twins seen, and the like */
+	bool joining;              /* what was found here has no versions yet */
+	bool scanning;             /* the scan after the start is not over */
+	bool halted;               /* the tree is not there any more */
+	bool working;              /* a job is under way, or something waits for one */
+	int error;                 /* the last error of disk or index; 0 */
+	struct sum root;
+};
+void node_status(struct node *n, struct node_status *ret);
+/* Nothing is under way or waiting, nothing dirty; what is wanted cannot be had now. */
+bool node_idle(const struct node *n);
+
+#endif

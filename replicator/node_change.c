@@ -1,0 +1,488 @@
+/*
+ * node_change.c - versions: what was found on the disk, what peers say, and what is decided here, as changes of records.
+ *
+ * A record's belief of the disk (node_on_disk) changes only by what was found or put there; its newest entry only by the order of versions.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+#include "node_impl.h"
+#include "stamp.h"
+
+#define CLOCKS_MAX 64u
+
+const struct entry *node_on_disk(const struct index_record *r)
+{
+	const struct entry *e = r->held ? &r->known : r->on_disk ? &r->disk : NULL;
+
+	return e && !e->deleted ? e : NULL;
+}
+
+bool node_live(const struct index_record *r)
+{
+	return !r->known.deleted;
+}
+
+static bool same(const struct entry *a, const struct entry *b)
+{
+	return entry_same(a, b) && a->unsettled == b->unsettled;
+}
+
+static void take(struct entry *to, struct entry *from)
+{
+	entry_free(to);
+	*to = *from;
+	entry_init(from);
+}
+
+/* --- what a record says --- */
+
+/* The newest is now *e (moved); what lies on the disk stays what it is. */
+static void set_known(struct index_record *r, struct entry *e)
+{
+	if (r->held) {
+		r->on_disk = !r->known.deleted;
+		if (r->on_disk)
+			take(&r->disk, &r->known);
+		r->held = false;
+	}
+	take(&r->known, e);
+	r->held = r->on_disk ? !r->known.deleted && same(&r->disk, &r->known) : r->known.deleted;
+	if (r->held) {
+		entry_free(&r->disk);
+		r->on_disk = false;
+	}
+}
+
+/* On the disk lies now *e (moved), NULL = nothing; the newest stays what it is. */
+static void set_disk(struct index_record *r, struct entry *e, const struct index_stat *st)
+{
+	if (e && e->deleted) {
+		entry_free(e);
+		e = NULL;
+	}
+	r->held = e ? !r->known.deleted && same(e, &r->known) : r->known.deleted;
+	entry_free(&r->disk);
+	r->on_disk = e && !r->held;
+	if (r->on_disk)
+		take(&r->disk, e);
+	else if (e)
+		entry_free(e);
+	memset(&r->stat, 0, sizeof r->stat);
+	if (st && (r->on_disk || (r->held && !r->known.deleted)))
+		r->stat = *st;
+}
+
+int node_tombstone(const struct entry *e, struct entry *ret)
+{
+	int rc = entry_copy(e, ret);
+
+	if (rc)
+		return rc;
+	ret->deleted = true;
+	ret->unsettled = false;
+	ret->size = 0;
+	memset(ret->hash, 0, sizeof ret->hash);
+	memset(ret->link, 0, sizeof ret->link);
+	free(ret->target);
+	ret->target = NULL;
+	if (ret->kind != ENTRY_DIR) { /* a directory may be revived, with all it had */
+		free(ret->xattrs);
+		ret->xattrs = NULL;
+		ret->xattrs_len = 0;
+	}
+	return 0;
+}
+
+static void unversion(struct entry *e)
+{
+	memset(&e->dot, 0, sizeof e->dot);
+	e->stamp = 0;
+	e->known.count = 0;
+}
+
+int node_applied(struct node *n, struct index_txn *t, const char *path, size_t len, struct index_record *r, struct entry *e, const struct index_stat *st)
+{
+	(void)n;
+	set_disk(r, e, st);
+	return index_put(t, path, len, r);
+}
+
+/* --- versions --- */
+
+int node_version(struct node *n, struct index_txn *t, struct entry *e, const struct entry *a, const struct entry *b)
+{
+	uint64_t now_us = n->o.env->real_ns(n->o.env) / 1000, clocks[CLOCKS_MAX];
+	uint64_t parent = a ? a->stamp : 0;
+	struct vector known = VECTOR_INIT;
+	struct dot d;
+	size_t count = 0;
+	int rc;
+
+	(void)t;
+	memcpy(d.inc, n->incarnation, sizeof d.inc);
+	d.seq = vector_get(&n->context, d.inc) + 1;
+	if (b && b->stamp > parent)
+		parent = b->stamp;
+	for (struct node_peer *p = n->peers; p && count < CLOCKS_MAX; p = p->next)
+		clocks[count++] = now_us + (uint64_t)p->clock_us;
+	rc = a ? vector_join(&known, &a->known) : 0;
+	if (!rc && b)
+		rc = vector_join(&known, &b->known);
+	if (!rc)
+		rc = vector_raise(&known, &d);
+	if (!rc)
+		rc = vector_raise(&n->context, &d);
+	if (rc) {
+		vector_free(&known);
+		return rc;
+	}
+	vector_free(&e->known);
+	e->known = known;
+	e->dot = d;
+	e->stamp = stamp_next(parent, now_us, clocks, count);
+	return 0;
+}
+
+int node_decide_over(struct node *n, struct index_txn *t, const char *path, size_t len, struct index_record *r, struct entry *e, const struct entry *over)
+{
+	int rc = node_version(n, t, e, over, r->on_disk ? &r->disk : NULL);
+
+	if (rc)
+		return rc;
+	set_known(r, e);
+	if (!node_on_disk(r))
+		memset(&r->stat, 0, sizeof r->stat);
+	return index_put(t, path, len, r);
+}
+
+int node_decide(struct node *n, struct index_txn *t, const char *path, size_t len, struct index_record *r, struct entry *e)
+{
+	return node_decide_over(n, t, path, len, r, e, &r->known);
+}
+
+/*
+ * An entry that everything we know of says was superseded, by something we do not have any more: a deletion. Said aloud, as a change, so that all
+ * end up the same.
+ */
+static int answer_dead(struct node *n, struct index_txn *t, const char *path, size_t len, struct index_record *r, const struct entry *e)
+{
+	struct entry x;
+	int rc;
+
+	entry_init(&x);
+	rc = r->known.dot.seq ? entry_copy(&r->known, &x) : node_tombstone(e, &x);
+	if (!rc)
+		rc = node_version(n, t, &x, r->known.dot.seq ? &r->known : NULL, e);
+	if (!rc) {
+		set_known(r, &x);
+		if (!node_on_disk(r))
+			memset(&r->stat, 0, sizeof r->stat);
+		rc = index_put(t, path, len, r);
+	}
+	entry_free(&x);
+	return rc;
+}
+
+static int merge_record(struct node *n, struct index_txn *t, const char *path, size_t len, struct index_record *r, const struct entry *e)
+{
+	struct merge m;
+	struct entry x;
+	int rc;
+
+	entry_init(&x);
+	rc = entry_copy(&r->known, &x);
+	if (!rc)
+		rc = entry_merge(&x, e, &m);
+	if (!rc && m.twin)
+		n->alerts++;
+	if (!rc && m.changed) {
+		set_known(r, &x);
+		if (!node_on_disk(r))
+			memset(&r->stat, 0, sizeof r->stat);
+		rc = index_put(t, path, len, r);
+	} else if (!rc && r->known.deleted && !e->deleted) {
+		rc = index_renew(t, path, len); /* whoever says so has not heard of the deletion: sums leave those out */
+	}
+	entry_free(&x);
+	return rc;
+}
+
+int node_merge(struct node *n, struct index_txn *t, const char *path, size_t len, const struct entry *e, bool *ret_wanted)
+{
+	struct index_record r;
+	struct entry x;
+	bool none;
+	int rc;
+
+	*ret_wanted = false;
+	index_record_init(&r);
+	entry_init(&x);
+	rc = index_get(t, path, len, &r);
+	none = rc == -ENOENT;
+	if (none)
+		rc = 0;
+	if (!rc && !e->deleted && vector_covers(&n->context, &e->dot) && (none || !r.known.dot.seq || entry_order(&r.known, e) < 0)) {
+		rc = answer_dead(n, t, path, len, &r, e);
+	} else if (!rc && none) {
+		rc = entry_copy(e, &x);
+		if (!rc) {
+			set_known(&r, &x);
+			rc = index_put(t, path, len, &r);
+		}
+	} else if (!rc) {
+		rc = merge_record(n, t, path, len, &r, e);
+	}
+	*ret_wanted = !rc && !r.held && dot_equal(&r.known.dot, &e->dot);
+	entry_free(&x);
+	index_record_free(&r);
+	return rc;
+}
+
+/* --- versions for what has none --- */
+
+struct unversioned { struct buf paths; const uint8_t *leaves; bool left; };
+
+static int note_unversioned(void *user, const char *path, size_t len, const struct index_record *r)
+{
+	struct unversioned *u = user;
+	uint16_t leaf = sums_leaf(path, len);
+
+	if (r->known.dot.seq)
+		return 0;
+	if (u->leaves && !(u->leaves[leaf / 8] & (1u << (leaf % 8))))
+		u->left = true;
+	else
+		buf_str16(&u->paths, path, len);
+	return u->paths.err;
+}
+
+int node_adopt(struct node *n, const uint8_t *leaves, bool *ret_left)
+{
+	struct unversioned u = { BUF_INIT, leaves, false };
+	struct index_record r;
+	struct index_txn *t;
+	struct cursor c;
+	struct entry x;
+	int rc = index_begin(n->o.index, true, &t);
+
+	if (rc)
+		return rc;
+	index_record_init(&r);
+	entry_init(&x);
+	rc = index_since(t, 0, UINT32_MAX, note_unversioned, &u);
+	c = cursor_make(u.paths.data, u.paths.len);
+	while (!rc && cursor_left(&c)) {
+		size_t len;
+		const char *path = (const char *)cursor_str16(&c, &len);
+
+		rc = index_get(t, path, len, &r);
+		if (!rc)
+			rc = entry_copy(&r.known, &x);
+		if (!rc)
+			rc = node_version(n, t, &x, NULL, NULL);
+		if (!rc) {
+			x.stamp = 1; /* it goes on losing to whatever else turns up, a deletion too, from a member not heard yet */
+			take(&r.known, &x);
+			rc = index_put(t, path, len, &r);
+		}
+	}
+	entry_free(&x);
+	index_record_free(&r);
+	buf_free(&u.paths);
+	if (!rc)
+		*ret_left = u.left;
+	return node_commit(n, t, rc);
+}
+
+/* --- what was found --- */
+
+/* A change made here, of what lay on the disk. also: what may have lain there as well, and is known of too; or NULL. */
+static int local_change(struct node *n, struct index_txn *t, const char *path, bool none, struct index_record *r, struct entry *e,
+			const struct index_stat *st, const struct entry *also)
+{
+	const struct entry *parent = node_on_disk(r);
+	int rc;
+
+	if (!parent && !none && r->held)
+		parent = &r->known; /* made anew where it was deleted */
+	rc = node_version(n, t, e, parent, also);
+	if (rc)
+		return rc;
+	if (none || entry_order(&r->known, e) < 0) {
+		entry_free(&r->disk);
+		r->on_disk = false;
+		take(&r->known, e);
+		r->held = true;
+		memset(&r->stat, 0, sizeof r->stat);
+		if (!r->known.deleted)
+			r->stat = *st;
+	} else {
+		set_disk(r, e, st); /* a later one is known already; this one is kept when that takes its place */
+	}
+	return index_put(t, path, strlen(path), r);
+}
+
+static int found_gone(struct node *n, struct index_txn *t, const char *path, struct index_record *r)
+{
+	const struct intent *i = (const struct intent *)(const void *)pathmap_get(&n->intents, path, strlen(path));
+	const struct entry *disk = node_on_disk(r);
+	struct entry x;
+	int rc;
+
+	if (!disk)
+		return 0;
+	if (!disk->dot.seq && r->held)
+		return index_delete(t, path, strlen(path));
+	if (!disk->dot.seq || n->power) { /* not believed to have been deleted: wanted again */
+		set_disk(r, NULL, NULL);
+		return index_put(t, path, strlen(path), r);
+	}
+	entry_init(&x);
+	rc = node_tombstone(disk, &x);
+	/* If something was being put in its place, it may have been that which was deleted; the trash has whatever a deletion takes. */
+	if (!rc)
+		rc = local_change(n, t, path, false, r, &x, NULL, i ? &i->entry : NULL);
+	entry_free(&x);
+	return rc;
+}
+
+static int found_stranger(struct node *n, struct index_txn *t, const char *path, bool none, struct index_record *r, struct entry *e,
+			  const struct index_stat *st)
+{
+	const struct entry *disk = node_on_disk(r);
+
+	/* Nothing was believed to be here, and a peer's word of the path came before the scan did: it may well have been here all the time. */
+	bool late = n->scanning && !disk;
+
+	if ((n->power && !none && r->known.dot.seq) || (n->joining && (none || !r->known.dot.seq || late || (disk && !disk->dot.seq)))) {
+		unversion(e);
+		if (none || !r->known.dot.seq) {
+			take(&r->known, e);
+			entry_free(&r->disk);
+			r->on_disk = false;
+			r->held = true;
+			r->stat = *st;
+		} else {
+			set_disk(r, e, st);
+		}
+		return index_put(t, path, strlen(path), r);
+	}
+	return local_change(n, t, path, none, r, e, st, NULL);
+}
+
+static int found_changed(struct node *n, struct index_txn *t, const char *path, bool none, struct index_record *r, struct examine_result *x)
+{
+	const struct intent *i = (const struct intent *)(const void *)pathmap_get(&n->intents, path, strlen(path));
+	const struct entry *disk = node_on_disk(r);
+	const struct index_stat *st = &x->stat.id;
+	struct entry e;
+	int rc = 0;
+
+	x->found.dir_s = 0; /* directories' times are not replicated yet */
+	x->found.dir_ns = 0;
+	if (x->blocks.len)
+		rc = index_blocks_put(t, x->found.hash, x->blocks.data, x->blocks.len);
+	if (rc)
+		return rc;
+	if ((!none && !r->known.deleted && same(&x->found, &r->known)) || (disk && same(&x->found, disk))) {
+		if (!none && !r->known.deleted && same(&x->found, &r->known)) {
+			entry_free(&r->disk);
+			r->on_disk = false;
+			r->held = true;
+		}
+		r->stat = *st;
+		return index_put(t, path, strlen(path), r);
+	}
+	if (i && !none && same(&x->found, &i->entry)) { /* our own doing, that the index was not told of */
+		entry_init(&e);
+		rc = entry_copy(&i->entry, &e);
+		if (!rc) {
+			set_disk(r, &e, st);
+			rc = index_put(t, path, strlen(path), r);
+		}
+		return rc;
+	}
+	return found_stranger(n, t, path, none, r, &x->found, st);
+}
+
+/* Is there, as far as is known, a directory to be in? Otherwise that is to be looked at first. */
+static int has_parent(struct index_txn *t, const char *path, bool *ret)
+{
+	const char *slash = strrchr(path, '/');
+	struct index_record r;
+	const struct entry *d;
+	int rc;
+
+	*ret = true;
+	if (!slash)
+		return 0;
+	index_record_init(&r);
+	rc = index_get(t, path, (size_t)(slash - path), &r);
+	d = rc ? NULL : node_on_disk(&r);
+	*ret = d && d->kind == ENTRY_DIR;
+	index_record_free(&r);
+	return rc == -ENOENT ? 0 : rc;
+}
+
+struct children { struct node *n; unsigned count; };
+
+static int look_at_child(void *user, const char *path, size_t len, const struct index_record *r)
+{
+	struct children *c = user;
+
+	if (!node_on_disk(r))
+		return 0;
+	c->count++;
+	return node_look(c->n, path, len, false, false, 0);
+}
+
+int node_found(struct node *n, struct index_txn *t, const char *path, struct examine_result *x)
+{
+	struct children below = { n, 0 };
+	struct index_record r;
+	size_t len = strlen(path);
+	bool none, parent;
+	int rc;
+
+	index_record_init(&r);
+	rc = index_get(t, path, len, &r);
+	none = rc == -ENOENT;
+	if (none)
+		rc = 0;
+	if (!rc && x->verdict == EXAMINE_SAME && memcmp(&r.stat, &x->stat.id, sizeof r.stat) != 0) {
+		r.stat = x->stat.id;
+		rc = none ? 0 : index_put(t, path, len, &r);
+	} else if (!rc && (x->verdict == EXAMINE_GONE || x->verdict == EXAMINE_OTHER || (x->verdict == EXAMINE_CHANGED && x->found.kind != ENTRY_DIR))) {
+		/* What was in a directory goes before it, so that nobody sees it deleted with something alive inside. */
+		if (node_on_disk(&r) && node_on_disk(&r)->kind == ENTRY_DIR)
+			rc = index_children(t, path, len, look_at_child, &below);
+		if (rc == -ENOENT)
+			rc = 0;
+		if (!rc && below.count) {
+			rc = node_look(n, path, len, false, true, 0);
+			index_record_free(&r);
+			return rc;
+		}
+	}
+	if (!rc && (x->verdict == EXAMINE_GONE || x->verdict == EXAMINE_OTHER))
+		rc = found_gone(n, t, path, &r);
+	if (!rc && x->verdict == EXAMINE_CHANGED) {
+		rc = has_parent(t, path, &parent);
+		if (!rc && !parent) {
+			rc = node_look(n, path, (size_t)(strrchr(path, '/') - path), false, false, 0);
+			if (!rc)
+				rc = node_look(n, path, len, false, true, 0);
+			index_record_free(&r);
+			return rc;
+		}
+		if (!rc)
+			rc = found_changed(n, t, path, none, &r, x);
+	}
+	index_record_free(&r);
+	if (!rc)
+		node_intent_over(n, path);
+	return rc;
+}

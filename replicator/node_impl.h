@@ -1,0 +1,142 @@
+/*
+ * node_impl.h - the inside of the core: node.c (start, jobs, time), node_change.c (versions), node_look.c (examining), node_want.c (what is wanted, applying),
+ * fetch.c (contents from peers), serve.c (contents for peers), exchange.c (indexes). All of it on the core's thread but the run() of jobs.
+ */
+#ifndef CLONELOVE_NODE_IMPL_H
+#define CLONELOVE_NODE_IMPL_H
+
+#include "apply.h"
+#include "examine.h"
+#include "exchange.h"
+#include "fetch.h"
+#include "node.h"
+#include "pathmap.h"
+
+#define NODE_BATCH 32u                 /* paths of one job */
+#define NODE_SOON_NS 5000000ull        /* what is wanted and cannot be had is tried again; each time after twice as long */
+#define NODE_AGAIN_NS 50000000ull      /* a busy file, a failed call: looked at again */
+#define NODE_AGAIN_MOST_NS 2000000000ull
+#define NODE_DEFER_NS 30000000000ull   /* a file that is open for ever is taken after this */
+#define NODE_INLINE_MOST (16u << 20)   /* bytes of announced contents kept until they are applied */
+
+struct dirty { /* a path to look at */
+	struct pathmap_item at;        /* first */
+	uint64_t due_ns, since_ns;     /* since: when it was first found busy, or could not be read; 0 */
+	bool deep, hash;
+	bool first;                    /* the first scan is to look at it */
+};
+
+struct wait { /* a wanted path that is not tried before its time */
+	struct pathmap_item at;
+	uint64_t due_ns, pause_ns;
+	bool no_copy;                  /* a copy here had other content than thought: fetch it */
+	uint64_t gone_ns;              /* since when every member says that it does not hold it; 0 */
+	uint64_t open_ns;              /* since when it waits for what has not been heard of; 0 */
+};
+
+struct intent { /* an entry that is being put in place, or may have been */
+	struct pathmap_item at;
+	struct entry entry;
+};
+
+struct announced { /* a content that came with its announcement */
+	struct announced *next;
+	uint8_t hash[HASH_BYTES];
+	uint32_t len;
+	uint8_t bytes[];
+};
+
+struct node_peer {
+	struct node_peer *next;
+	struct node *node;
+	void *link;
+	uint8_t key[FRAME_NODE_BYTES];
+	bool joining, joined;          /* so it said; that it is over, while we were comparing */
+	int64_t clock_us;              /* its wall clock less ours */
+	uint64_t sent;                 /* all of our index up to this position went to it, or was there before it came */
+	bool sending;                  /* a job makes the next piece */
+	bool marked, remark;           /* a mark went out for `sent` and our context; remark: not the one that is being made */
+	/* our comparing of its index with ours */
+	bool comparing, compared;
+	uint64_t asked;                /* answers that are still to come */
+	struct vector context;         /* its own, when comparing began */
+	uint8_t odd[SUM_LEAVES / 8];   /* leaves with unversioned entries, as it began: asked for in any case */
+	unsigned slot;                 /* a bit of fetches' masks */
+	bool down;                     /* freed once nothing refers to it */
+	unsigned refs;
+};
+
+struct node {
+	struct node_options o;
+	struct node_peer *peers;
+	struct pathmap dirty, waits, intents;
+	struct announced *announced;
+	size_t announced_bytes;
+	struct fetches *fetches;
+	uint8_t incarnation[INCARNATION_BYTES], session[FRAME_ID_BYTES];
+	struct vector context;
+	bool context_news, intent_news; /* not in the index yet */
+	uint64_t position, wanted;     /* of the index: its last position, how many records are not held */
+	uint64_t temps;
+	unsigned jobs;                 /* under way, of any kind */
+	bool tree_job;                 /* one that looks at the tree or changes it */
+	bool running, stopping, joining, halted;
+	bool power;                    /* the machine was reset since: what differs from the index is not believed. Until the first scan is over */
+	bool scanning;                 /* the first scan is not over */
+	bool look_first;               /* what is to be looked at is so for the first scan */
+	uint64_t first_left;           /* paths that it has to look at yet */
+	bool pumping, again;
+	uint64_t wake_ns;
+	uint64_t alerts;
+	int error;
+};
+
+/* --- node.c --- */
+uint64_t node_now(struct node *n);
+void node_submit(struct node *n, struct node_job *j);
+void node_job_over(struct node *n);    /* first thing in done() */
+void node_pump(struct node *n);        /* starts what can be started */
+void node_wake(struct node *n, uint64_t at_ns);
+void node_temp(struct node *n, char kind, char *ret); /* TREE_TEMP_MAX + 1 */
+void node_failed(struct node *n, int rc);
+int node_look(struct node *n, const char *path, size_t len, bool deep, bool hash, uint64_t after_ns);
+struct wait *node_wait(struct node *n, const char *path, size_t len, uint64_t after_ns); /* NULL without memory */
+void node_wait_over(struct node *n, const char *path, size_t len);
+void node_intent_over(struct node *n, const char *path);
+/* The index of p was compared with ours to the end. */
+void node_heard(struct node *n, struct node_peer *p);
+
+/* --- node_change.c --- */
+/* What lies on the disk by this record: NULL = nothing; a held tombstone is nothing. */
+const struct entry *node_on_disk(const struct index_record *r);
+bool node_live(const struct index_record *r); /* a live entry is known */
+/* Gives e the next version, as a change that knows of a and b (either may be NULL). */
+int node_version(struct node *n, struct index_txn *t, struct entry *e, const struct entry *a, const struct entry *b);
+int node_tombstone(const struct entry *e, struct entry *ret); /* without version */
+/* e lies on the disk now, put there by us. */
+int node_applied(struct node *n, struct index_txn *t, const char *path, size_t len, struct index_record *r, struct entry *e, const struct index_stat *st);
+/* A peer's entry. *ret_wanted: it is the newest now, and not held. */
+int node_merge(struct node *n, struct index_txn *t, const char *path, size_t len, const struct entry *e, bool *ret_wanted);
+/* A change that is decided here, not found on the disk: e (without version) becomes the newest of the path, knowing all that r knows. *r is stored. */
+int node_decide_over(struct node *n, struct index_txn *t, const char *path, size_t len, struct index_record *r, struct entry *e,
+		     const struct entry *over); /* knowing `over`, and being later than it, in place of the newest */
+int node_decide(struct node *n, struct index_txn *t, const char *path, size_t len, struct index_record *r, struct entry *e);
+/* Records that have no version get one, those of asked leaves alone (a bitmap; NULL = all). *ret_left: others remain. */
+int node_adopt(struct node *n, const uint8_t *leaves, bool *ret_left);
+/* What was found at a path (node_look.c). */
+int node_found(struct node *n, struct index_txn *t, const char *path, struct examine_result *x);
+/* Commits with the context and the intents, if rc is 0, else aborts; then our position is that of the index. */
+int node_commit(struct node *n, struct index_txn *t, int rc);
+
+/* --- node_look.c --- */
+bool node_start_look(struct node *n);  /* a job was started */
+
+/* --- node_want.c --- */
+bool node_start_apply(struct node *n);
+void node_announce(struct node *n, const uint8_t *hash, const uint8_t *bytes, uint32_t len);
+void node_announced_free(struct node *n);
+
+/* --- serve.c --- */
+int serve_get(struct node *n, struct node_peer *p, const struct frame *f);
+
+#endif

@@ -1,0 +1,332 @@
+/*
+ * node_look.c - the job that looks: dirty paths are examined, deep ones listed, changes synced (CLUSTER rule 4), then become versions.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+#include "node_impl.h"
+
+#define SUSPECT_AGAIN_NS (2 * EXAMINE_SUSPECT_NS)
+
+struct look {
+	char *path;
+	bool deep, have, first;
+	struct index_record record;
+	struct examine_options o;
+	uint64_t since_ns;
+	/* what came of it */
+	struct examine_result x;
+	struct buf names;      /* deep: u16 length, name, struct tree_stat, for each */
+	bool listed;
+	int rc;
+};
+
+struct look_job {
+	struct node_job j;
+	struct node *n;
+	int alive;
+	size_t count;
+	struct look looks[NODE_BATCH];
+};
+
+static void job_free(struct node_job *j)
+{
+	struct look_job *l = (struct look_job *)(void *)j;
+
+	for (size_t i = 0; i < l->count; i++) {
+		index_record_free(&l->looks[i].record);
+		examine_result_free(&l->looks[i].x);
+		buf_free(&l->looks[i].names);
+		free(l->looks[i].path);
+	}
+	free(l);
+}
+
+/* --- run: anywhere --- */
+
+static int note_name(void *user, const char *name, size_t len, const struct tree_stat *st)
+{
+	struct buf *b = user;
+
+	buf_str16(b, name, len);
+	buf_bytes(b, st, sizeof *st);
+	return b->err;
+}
+
+/* What was hashed is on the disk for good. -EBUSY: it is not what was hashed any more. */
+static int sync_found(struct tree *t, struct look *k)
+{
+	struct tree_stat st;
+	struct tree_file *f;
+	int rc = t->open(t, k->path, &f);
+
+	if (rc)
+		return rc == -ENOENT || rc == -ENOTDIR || rc == -ELOOP || rc == -EINVAL ? -EBUSY : rc;
+	rc = t->sync_file(f);
+	if (!rc)
+		rc = t->fstat(f, &st);
+	if (!rc && !k->x.found.unsettled && memcmp(&st.id, &k->x.stat.id, sizeof st.id) != 0)
+		rc = -EBUSY;
+	t->close(f);
+	return rc;
+}
+
+static int sync_name(struct tree *t, const char *path)
+{
+	char dir[ENTRY_PATH_MAX + 1];
+	const char *slash = strrchr(path, '/');
+	size_t n = slash ? (size_t)(slash - path) : 0;
+	int rc;
+
+	memcpy(dir, path, n);
+	dir[n] = '\0';
+	rc = t->sync_dir(t, dir);
+	return rc == -ENOENT || rc == -ENOTDIR || rc == -ELOOP ? 0 : rc;
+}
+
+static void look_one(struct node *n, struct look *k)
+{
+	struct tree *t = n->o.tree;
+
+	if (k->path[0])
+		k->rc = examine(t, n->o.env, k->path, k->have ? &k->record : NULL, &k->o, &k->x);
+	if (k->rc)
+		return;
+	if (k->path[0] && k->x.verdict == EXAMINE_CHANGED && k->x.found.kind == ENTRY_FILE)
+		k->rc = sync_found(t, k);
+	if (!k->rc && k->path[0] && (k->x.verdict == EXAMINE_CHANGED || k->x.verdict == EXAMINE_GONE))
+		k->rc = sync_name(t, k->path);
+	if (k->rc == -EBUSY) {
+		k->rc = 0;
+		examine_result_free(&k->x);
+		k->x.verdict = EXAMINE_BUSY;
+	}
+	if (k->rc || !k->deep || (k->path[0] && k->x.verdict != EXAMINE_SAME && k->x.verdict != EXAMINE_CHANGED))
+		return;
+	k->rc = t->list(t, k->path, note_name, &k->names);
+	k->listed = !k->rc;
+	if (k->rc == -ENOTDIR || k->rc == -ENOENT || k->rc == -ELOOP)
+		k->rc = 0;
+}
+
+static void run(struct node_job *j)
+{
+	struct look_job *l = (struct look_job *)(void *)j;
+	bool gone = false;
+
+	for (size_t i = 0; i < l->count; i++) {
+		look_one(l->n, &l->looks[i]);
+		gone |= l->looks[i].x.verdict == EXAMINE_GONE || !l->looks[i].path[0];
+	}
+	/* A tree that is not there has no files: nobody deleted them (R5). */
+	l->alive = gone ? l->n->o.tree->alive(l->n->o.tree) : 0;
+}
+
+/* --- done: on the core --- */
+
+static int child_path(const struct look *k, const char *name, size_t len, char *ret, size_t *ret_len)
+{
+	size_t at = strlen(k->path);
+
+	if (at + 1 + len > ENTRY_PATH_MAX)
+		return -ENAMETOOLONG;
+	memcpy(ret, k->path, at);
+	if (at)
+		ret[at++] = '/';
+	memcpy(ret + at, name, len);
+	*ret_len = at + len;
+	return 0;
+}
+
+struct listing { struct node *n; struct pathmap seen; };
+
+static int miss(void *user, const char *path, size_t len, const struct index_record *r)
+{
+	struct listing *s = user;
+
+	if (!node_on_disk(r) || pathmap_get(&s->seen, path, len))
+		return 0;
+	return node_look(s->n, path, len, false, false, 0);
+}
+
+/* What a listing shows that is not as recorded, and what it does not show. */
+static int compare_names(struct node *n, struct index_txn *t, struct look *k)
+{
+	struct listing s = { n, PATHMAP_INIT };
+	struct cursor c = cursor_make(k->names.data, k->names.len);
+	char path[ENTRY_PATH_MAX + 1];
+	struct index_record r;
+	int rc = 0;
+
+	index_record_init(&r);
+	while (!rc && cursor_left(&c)) {
+		struct pathmap_item *i = calloc(1, sizeof *i);
+		const struct entry *d = NULL;
+		struct tree_stat st;
+		size_t len, plen;
+		const char *name = (const char *)cursor_str16(&c, &len);
+
+		cursor_copy(&c, &st, sizeof st);
+		rc = i ? child_path(k, name, len, path, &plen) : -ENOMEM;
+		if (!rc)
+			rc = pathmap_add(&s.seen, path, plen, i);
+		if (rc) {
+			free(i);
+			rc = rc == -ENAMETOOLONG ? 0 : rc;
+			continue;
+		}
+		rc = index_get(t, path, plen, &r);
+		if (!rc)
+			d = node_on_disk(&r);
+		if (rc && rc != -ENOENT)
+			break;
+		rc = 0;
+		if ((st.carried && st.kind == ENTRY_DIR) || !d || k->o.hash_anyway || d->mode != st.mode || memcmp(&r.stat, &st.id, sizeof st.id) != 0)
+			rc = node_look(n, path, plen, st.carried && st.kind == ENTRY_DIR, k->o.hash_anyway, 0);
+	}
+	if (!rc)
+		rc = index_children(t, k->path, strlen(k->path), miss, &s);
+	while (s.seen.first) {
+		struct pathmap_item *i = s.seen.first;
+
+		pathmap_remove(&s.seen, i);
+		free(i);
+	}
+	pathmap_free(&s.seen);
+	index_record_free(&r);
+	return rc == -ENOENT ? 0 : rc;
+}
+
+/* first: the first scan waits for it. */
+static int look_later(struct node *n, struct look *k, bool first, uint64_t after_ns)
+{
+	size_t len = strlen(k->path);
+	struct dirty *d;
+	int rc;
+
+	n->look_first = first;
+	rc = node_look(n, k->path, len, k->deep, k->o.hash_anyway, after_ns);
+	d = (struct dirty *)(void *)pathmap_get(&n->dirty, k->path, len);
+	if (!rc && d && !d->since_ns)
+		d->since_ns = k->since_ns ? k->since_ns : node_now(n);
+	return rc;
+}
+
+static int conclude(struct node *n, struct index_txn *t, struct look *k)
+{
+	bool suspect = k->x.suspect;
+	int rc = 0;
+
+	if (k->rc) { /* what cannot be read keeps the scan from ending, but not for ever */
+		node_failed(n, k->rc);
+		return look_later(n, k, k->first && (!k->since_ns || node_now(n) - k->since_ns < NODE_DEFER_NS), NODE_AGAIN_NS);
+	}
+	if (k->path[0] && k->x.verdict == EXAMINE_BUSY)
+		return look_later(n, k, false, NODE_AGAIN_NS);
+	n->look_first = k->first;
+	if (k->path[0])
+		rc = node_found(n, t, k->path, &k->x);
+	if (!rc && k->listed)
+		rc = compare_names(n, t, k);
+	n->look_first = false;
+	if (!rc && suspect)
+		rc = node_look(n, k->path, strlen(k->path), false, true, SUSPECT_AGAIN_NS);
+	return rc;
+}
+
+static void done(struct node_job *j)
+{
+	struct look_job *l = (struct look_job *)(void *)j;
+	struct node *n = l->n;
+	struct index_txn *t;
+	int rc;
+
+	node_job_over(n);
+	n->tree_job = false;
+	if (l->alive) {
+		n->halted = true;
+		node_failed(n, l->alive);
+		job_free(j);
+		return;
+	}
+	rc = index_begin(n->o.index, true, &t);
+	if (!rc) {
+		for (size_t i = 0; i < l->count && !rc; i++)
+			rc = conclude(n, t, &l->looks[i]);
+		rc = node_commit(n, t, rc);
+	}
+	if (rc) { /* nothing was noted: all of it again */
+		node_failed(n, rc);
+		for (size_t i = 0; i < l->count; i++)
+			look_later(n, &l->looks[i], l->looks[i].first, NODE_AGAIN_NS);
+	}
+	n->look_first = false;
+	for (size_t i = 0; i < l->count; i++)
+		n->first_left -= l->looks[i].first;
+	job_free(j);
+	node_pump(n);
+}
+
+/* --- choosing --- */
+
+static int add(struct node *n, struct index_txn *t, struct look_job *l, struct dirty *d)
+{
+	struct look *k = &l->looks[l->count];
+	int rc;
+
+	memset(k, 0, sizeof *k);
+	examine_result_init(&k->x);
+	index_record_init(&k->record);
+	k->path = strdup(d->at.path);
+	if (!k->path)
+		return -ENOMEM;
+	rc = d->at.len ? index_get(t, d->at.path, d->at.len, &k->record) : -ENOENT;
+	if (rc && rc != -ENOENT) {
+		free(k->path);
+		return rc;
+	}
+	k->have = !rc;
+	k->deep = d->deep;
+	k->o.hash_anyway = d->hash;
+	k->first = d->first;
+	k->since_ns = d->since_ns;
+	k->o.take_busy = d->since_ns && node_now(n) - d->since_ns >= NODE_DEFER_NS;
+	l->count++;
+	pathmap_remove(&n->dirty, &d->at);
+	free(d);
+	return 0;
+}
+
+bool node_start_look(struct node *n)
+{
+	struct look_job *l = NULL;
+	struct index_txn *t = NULL;
+	uint64_t now = node_now(n);
+	int rc = 0;
+
+	for (struct pathmap_item *i = n->dirty.first, *next; i && !rc && (!l || l->count < NODE_BATCH); i = next) {
+		next = i->next;
+		if (((struct dirty *)(void *)i)->due_ns > now)
+			continue;
+		if (!l) {
+			l = calloc(1, sizeof *l);
+			rc = l ? index_begin(n->o.index, false, &t) : -ENOMEM;
+		}
+		if (!rc)
+			rc = add(n, t, l, (struct dirty *)(void *)i);
+	}
+	index_abort(t);
+	if (rc)
+		node_failed(n, rc);
+	if (!l || !l->count) {
+		free(l);
+		return false;
+	}
+	l->j = (struct node_job){ run, done, job_free, NULL };
+	l->n = n;
+	n->tree_job = true;
+	node_submit(n, &l->j);
+	return true;
+}

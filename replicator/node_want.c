@@ -1,0 +1,638 @@
+/*
+ * node_want.c - what is known and not held: what can be done about it now, and the job that does it.
+ *
+ * Decisions about directories (a live child revives its directory; a file in a directory's place ends what was in there) are made only once the context covers the
+ * deletion, or the file, that they answer: by then every change is known that its maker made before, those of the children too. A maker that is gone for good
+ * may have left changes that nobody will ever know of; once all members were heard for a while, what is known has to do.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+#include "node_impl.h"
+
+#define CANDIDATES (4 * NODE_BATCH)
+#define LOST_NS 30000000000ull        /* so long nobody held it: it is lost */
+
+struct want {
+	char *path;
+	struct entry want, disk;
+	struct announced *content;
+	char *copy_from;
+};
+
+struct apply_job {
+	struct node_job j;
+	struct node *n;
+	size_t count;
+	struct want wants[NODE_BATCH];
+	struct apply_item items[NODE_BATCH];
+};
+
+enum plan { PLAN_ITEM, PLAN_LATER, PLAN_DECIDED };
+
+/* --- contents that came with their announcement --- */
+
+void node_announce(struct node *n, const uint8_t *hash, const uint8_t *bytes, uint32_t len)
+{
+	struct announced *a;
+	uint8_t list[HASH_BYTES], h[HASH_BYTES];
+
+	if (len > NODE_INLINE_MOST - n->announced_bytes)
+		return;
+	hash_blake2b(bytes, len, list);
+	hash_blake2b(list, len ? HASH_BYTES : 0, h);
+	if (memcmp(h, hash, HASH_BYTES) != 0)
+		return;
+	a = malloc(sizeof *a + len);
+	if (!a)
+		return;
+	memcpy(a->hash, hash, HASH_BYTES);
+	a->len = len;
+	memcpy(a->bytes, bytes, len);
+	a->next = n->announced;
+	n->announced = a;
+	n->announced_bytes += len;
+}
+
+static struct announced *take_announced(struct node *n, const struct entry *e)
+{
+	for (struct announced **at = &n->announced; *at; at = &(*at)->next) {
+		struct announced *a = *at;
+
+		if (a->len != e->size || memcmp(a->hash, e->hash, HASH_BYTES) != 0)
+			continue;
+		*at = a->next;
+		n->announced_bytes -= a->len;
+		return a;
+	}
+	return NULL;
+}
+
+void node_announced_free(struct node *n)
+{
+	while (n->announced) {
+		struct announced *a = n->announced;
+
+		n->announced = a->next;
+		free(a);
+	}
+	n->announced_bytes = 0;
+}
+
+/* --- the job --- */
+
+static void job_free(struct node_job *j)
+{
+	struct apply_job *a = (struct apply_job *)(void *)j;
+
+	for (size_t i = 0; i < a->count; i++) {
+		free(a->wants[i].path);
+		entry_free(&a->wants[i].want);
+		entry_free(&a->wants[i].disk);
+		free(a->wants[i].content);
+		free(a->wants[i].copy_from);
+	}
+	free(a);
+}
+
+static void run(struct node_job *j)
+{
+	struct apply_job *a = (struct apply_job *)(void *)j;
+
+	apply(a->n->o.tree, a->n->o.env, a->items, a->count);
+}
+
+/* The disk has the item's entry now. */
+static int note_applied(struct node *n, struct index_txn *t, struct want *w, struct apply_item *i)
+{
+	struct index_record r;
+	size_t len = strlen(w->path);
+	int rc;
+
+	index_record_init(&r);
+	rc = index_get(t, w->path, len, &r);
+	if (rc == -ENOENT) /* forgotten meanwhile: what is there is news */
+		rc = node_look(n, w->path, len, false, true, 0);
+	else if (!rc)
+		rc = node_applied(n, t, w->path, len, &r, &w->want, &i->now);
+	if (!rc && i->doubt)
+		rc = node_look(n, w->path, len, false, true, NODE_AGAIN_NS);
+	index_record_free(&r);
+	node_wait_over(n, w->path, len);
+	node_intent_over(n, w->path);
+	return rc;
+}
+
+static int conclude(struct node *n, struct index_txn *t, struct want *w, struct apply_item *i)
+{
+	size_t len = strlen(w->path);
+	struct wait *wait;
+
+	switch (i->outcome) {
+	case APPLY_DONE:
+		return note_applied(n, t, w, i);
+	case APPLY_STRANGE:
+		node_intent_over(n, w->path);
+		node_wait(n, w->path, len, UINT64_MAX);
+		return node_look(n, w->path, len, true, true, 0);
+	case APPLY_NO_CONTENT:
+		node_intent_over(n, w->path);
+		wait = node_wait(n, w->path, len, 0);
+		if (wait)
+			wait->no_copy = true;
+		return 0;
+	case APPLY_BUSY:
+		node_intent_over(n, w->path);
+		node_wait(n, w->path, len, UINT64_MAX);
+		return 0;
+	default: /* the intent stays until it was looked at */
+		node_failed(n, i->rc);
+		node_wait(n, w->path, len, UINT64_MAX);
+		return node_look(n, w->path, len, true, true, NODE_AGAIN_NS);
+	}
+}
+
+static void done(struct node_job *j)
+{
+	struct apply_job *a = (struct apply_job *)(void *)j;
+	struct node *n = a->n;
+	struct index_txn *t;
+	int rc;
+
+	node_job_over(n);
+	n->tree_job = false;
+	rc = index_begin(n->o.index, true, &t);
+	if (!rc) {
+		for (size_t i = 0; i < a->count && !rc; i++)
+			rc = conclude(n, t, &a->wants[i], &a->items[i]);
+		rc = node_commit(n, t, rc);
+	}
+	if (rc) { /* nothing was noted, the intents are in the index: looking will tell */
+		node_failed(n, rc);
+		for (size_t i = 0; i < a->count; i++) {
+			struct intent *k = calloc(1, sizeof *k);
+			const char *path = a->wants[i].path;
+
+			if (k && !pathmap_get(&n->intents, path, strlen(path)) &&
+			    (entry_copy(&a->wants[i].want, &k->entry) || pathmap_add(&n->intents, path, strlen(path), &k->at))) {
+				entry_free(&k->entry);
+				free(k);
+			}
+			node_look(n, path, strlen(path), true, true, NODE_AGAIN_NS);
+		}
+	}
+	job_free(j);
+	node_pump(n);
+}
+
+/* --- what has to come first --- */
+
+static bool all_up(const struct node *n)
+{
+	unsigned up = 0;
+
+	for (const struct node_peer *p = n->peers; p; p = p->next)
+		up += p->compared;
+	return up >= n->o.members;
+}
+
+/* May it be decided about path, or is something still to be heard of? */
+static bool may_decide(struct node *n, const char *path, bool covered)
+{
+	struct wait *w;
+
+	if (covered)
+		return true;
+	w = node_wait(n, path, strlen(path), 0);
+	if (!w)
+		return false;
+	if (!all_up(n))
+		w->open_ns = 0;
+	else if (!w->open_ns)
+		w->open_ns = node_now(n);
+	return w->open_ns && node_now(n) - w->open_ns >= LOST_NS;
+}
+
+struct below { struct node *n; unsigned on_disk, lives; struct buf paths; };
+
+static int note_child(void *user, const char *path, size_t len, const struct index_record *r)
+{
+	struct below *b = user;
+
+	b->on_disk += node_on_disk(r) != NULL;
+	if (node_live(r)) {
+		b->lives++;
+		buf_str16(&b->paths, path, len);
+	}
+	return b->paths.err;
+}
+
+/* A live child, and where it should be is none: made again from its tombstone, or from what the child is like. */
+static int revive(struct node *n, struct index_txn *t, const char *path, size_t len, struct index_record *r, const struct entry *child)
+{
+	const struct entry *like = r->on_disk && r->disk.kind == ENTRY_DIR ? &r->disk : r->known.dot.seq ? &r->known : NULL;
+	struct entry e;
+	int rc = 0;
+
+	entry_init(&e);
+	if (like && like->kind == ENTRY_DIR) {
+		rc = entry_copy(like, &e);
+	} else {
+		e.mode = 0755;
+		e.uid = child ? child->uid : 0;
+		e.gid = child ? child->gid : 0;
+		if (child) {
+			memcpy(e.owner, child->owner, sizeof e.owner);
+			memcpy(e.group, child->group, sizeof e.group);
+		}
+	}
+	e.kind = ENTRY_DIR;
+	e.deleted = false;
+	e.mtime_s = 0;
+	e.mtime_ns = 0;
+	if (!rc)
+		rc = node_decide(n, t, path, len, r, &e);
+	entry_free(&e);
+	return rc;
+}
+
+static int note_live(void *user, const char *path, size_t len, const struct index_record *r)
+{
+	if (node_live(r))
+		buf_str16(user, path, len);
+	return ((struct buf *)user)->err;
+}
+
+static int end_one(struct node *n, struct index_txn *t, const char *path, size_t len)
+{
+	struct index_record r;
+	struct entry e;
+	int rc;
+
+	index_record_init(&r);
+	entry_init(&e);
+	rc = index_get(t, path, len, &r);
+	if (!rc && node_live(&r))
+		rc = node_tombstone(&r.known, &e);
+	if (!rc && node_live(&r))
+		rc = node_decide(n, t, path, len, &r, &e);
+	entry_free(&e);
+	index_record_free(&r);
+	return rc;
+}
+
+/* Something that is no directory has taken the place above it: it ends, with all below it. What is inside first, as everywhere. */
+static int end_all(struct node *n, struct index_txn *t, const char *path, size_t len)
+{
+	struct buf all = BUF_INIT;
+	size_t *at = NULL, count = 0;
+	struct cursor c;
+	int rc = index_below(t, path, len, note_live, &all);
+
+	at = rc ? NULL : calloc(all.len / 3 + 1, sizeof *at);
+	if (!rc && !at)
+		rc = -ENOMEM;
+	c = cursor_make(all.data, all.len);
+	while (!rc && cursor_left(&c)) {
+		size_t n_bytes;
+
+		at[count++] = (size_t)(c.p - all.data);
+		cursor_str16(&c, &n_bytes);
+	}
+	while (!rc && count) {
+		size_t below;
+		const char *p;
+
+		count--;
+		c = cursor_make(all.data + at[count], all.len - at[count]);
+		p = (const char *)cursor_str16(&c, &below);
+		rc = end_one(n, t, p, below);
+	}
+	free(at);
+	buf_free(&all);
+	return rc ? rc : end_one(n, t, path, len);
+}
+
+/* Is what is above it, as far as it lives, something else than a directory? */
+static int under_no_dir(struct index_txn *t, const char *path, bool *ret)
+{
+	struct index_record r;
+	size_t len = strlen(path);
+	int rc = 0;
+
+	*ret = false;
+	index_record_init(&r);
+	while (!rc) {
+		while (len && path[len - 1] != '/')
+			len--;
+		if (!len)
+			break;
+		rc = index_get(t, path, --len, &r);
+		if (!rc && node_live(&r) && r.known.dot.seq) {
+			*ret = r.known.kind != ENTRY_DIR;
+			break;
+		}
+		rc = rc == -ENOENT ? 0 : rc;
+	}
+	index_record_free(&r);
+	return rc;
+}
+
+/* The directory that is on the disk has to go. *ret: ITEM, when nothing is in it any more. */
+static int plan_dir_goes(struct node *n, struct index_txn *t, const char *path, struct index_record *r, enum plan *ret)
+{
+	struct below b = { .n = n };
+	size_t len = strlen(path);
+	bool ends = !r->known.deleted;
+	struct cursor c;
+	int rc = index_children(t, path, len, note_child, &b);
+
+	*ret = b.on_disk || b.lives ? PLAN_LATER : PLAN_ITEM;
+	if (!rc && b.lives && may_decide(n, path, vector_covers(&n->context, &r->known.dot))) {
+		*ret = PLAN_DECIDED;
+		if (!ends)
+			rc = under_no_dir(t, path, &ends);
+		if (!rc && !ends)
+			rc = revive(n, t, path, len, r, NULL);
+		c = cursor_make(b.paths.data, b.paths.len);
+		while (!rc && ends && cursor_left(&c)) {
+			size_t child_len;
+			const char *child = (const char *)cursor_str16(&c, &child_len);
+
+			rc = end_all(n, t, child, child_len);
+		}
+	}
+	buf_free(&b.paths);
+	if (!rc && *ret == PLAN_LATER)
+		node_wait(n, path, len, UINT64_MAX);
+	return rc;
+}
+
+/* Is there a directory for it to be in? */
+static int plan_parent(struct node *n, struct index_txn *t, const char *path, struct index_record *r, enum plan *ret)
+{
+	const char *slash = strrchr(path, '/');
+	size_t len = slash ? (size_t)(slash - path) : 0;
+	struct index_record p;
+	const struct entry *d;
+	int rc;
+
+	*ret = PLAN_ITEM;
+	if (!slash)
+		return 0;
+	index_record_init(&p);
+	rc = index_get(t, path, len, &p);
+	if (rc == -ENOENT)
+		rc = 0;
+	d = node_on_disk(&p);
+	if (rc || (d && d->kind == ENTRY_DIR && !p.known.deleted && p.known.kind == ENTRY_DIR)) {
+		index_record_free(&p);
+		return rc;
+	}
+	*ret = PLAN_LATER;
+	if (may_decide(n, path, vector_covers(&n->context, &r->known.dot) && vector_covers(&n->context, &p.known.dot))) {
+		bool ends;
+
+		rc = under_no_dir(t, path, &ends);
+		if (!rc && ends) {
+			*ret = PLAN_DECIDED;
+			rc = end_all(n, t, path, strlen(path));
+		} else if (!rc && (p.known.deleted || !p.known.dot.seq)) {
+			*ret = PLAN_DECIDED;
+			rc = revive(n, t, path, len, &p, &r->known);
+		}
+	}
+	index_record_free(&p);
+	if (!rc && *ret == PLAN_LATER)
+		node_wait(n, path, strlen(path), UINT64_MAX);
+	return rc;
+}
+
+/* --- contents --- */
+
+static int note_copy(void *user, const char *path, size_t len, const struct index_record *r)
+{
+	char **ret = user;
+
+	(void)r;
+	*ret = strndup(path, len);
+	return 1;
+}
+
+/*
+ * Nobody holds it, and has not for long: who has what was before says that again, later. It does not claim to know what was lost: should that turn up after
+ * all, it is kept as what lost a conflict is.
+ */
+static int answer_lost(struct node *n, struct index_txn *t, const char *path, struct index_record *r)
+{
+	struct entry e, after;
+	int rc;
+
+	entry_init(&e);
+	entry_init(&after);
+	after.stamp = r->known.stamp;
+	rc = r->on_disk ? entry_copy(&r->disk, &e) : node_tombstone(&r->known, &e);
+	if (!rc)
+		rc = node_decide_over(n, t, path, strlen(path), r, &e, &after);
+	entry_free(&e);
+	n->alerts++;
+	return rc;
+}
+
+static int plan_fetch(struct node *n, struct index_txn *t, const char *path, struct index_record *r, struct apply_item *i, enum plan *ret)
+{
+	bool gone = false;
+	int rc = fetch_get(n->fetches, path, &r->known, r->on_disk && r->disk.kind == ENTRY_FILE ? &r->disk : NULL, i->ready, &gone);
+	struct wait *w;
+
+	if (rc == 1)
+		return 0;
+	*ret = PLAN_LATER;
+	w = node_wait(n, path, strlen(path), UINT64_MAX);
+	if (rc && rc != -EBUSY)
+		node_failed(n, rc);
+	if (!w)
+		return -ENOMEM;
+	if (!gone || !all_up(n)) {
+		w->gone_ns = 0;
+	} else if (!w->gone_ns) {
+		w->gone_ns = node_now(n);
+	} else if (node_now(n) - w->gone_ns >= LOST_NS) {
+		*ret = PLAN_DECIDED;
+		node_wait_over(n, path, strlen(path));
+		return answer_lost(n, t, path, r);
+	}
+	return 0;
+}
+
+static int plan_content(struct node *n, struct index_txn *t, const char *path, struct index_record *r, struct want *w, struct apply_item *i, enum plan *ret)
+{
+	const struct wait *wait = (const struct wait *)(const void *)pathmap_get(&n->waits, path, strlen(path));
+	int rc;
+
+	if (r->known.size == 0)
+		return 0;
+	w->content = take_announced(n, &r->known);
+	if (w->content) {
+		i->bytes = w->content->bytes;
+		return 0;
+	}
+	if (!wait || !wait->no_copy) {
+		if (r->on_disk && r->disk.kind == ENTRY_FILE && memcmp(r->disk.hash, r->known.hash, HASH_BYTES) == 0)
+			w->copy_from = strdup(path);
+		rc = w->copy_from ? 0 : index_with_hash(t, r->known.hash, note_copy, &w->copy_from);
+		if (rc < 0)
+			return rc;
+	}
+	i->copy_from = w->copy_from;
+	return i->copy_from ? 0 : plan_fetch(n, t, path, r, i, ret);
+}
+
+/* --- choosing --- */
+
+static int plan(struct node *n, struct index_txn *t, const char *path, struct index_record *r, struct want *w, struct apply_item *i, enum plan *ret)
+{
+	const struct entry *disk = node_on_disk(r);
+	int rc = 0;
+
+	*ret = PLAN_ITEM;
+	if (disk && disk->kind == ENTRY_DIR && (r->known.deleted || r->known.kind != ENTRY_DIR))
+		rc = plan_dir_goes(n, t, path, r, ret);
+	if (!rc && *ret == PLAN_ITEM && !r->known.deleted)
+		rc = plan_parent(n, t, path, r, ret);
+	if (!rc && *ret == PLAN_ITEM && !r->known.deleted && r->known.kind == ENTRY_FILE)
+		rc = plan_content(n, t, path, r, w, i, ret);
+	return rc;
+}
+
+static int fill(struct node *n, const char *path, struct index_record *r, struct want *w, struct apply_item *i)
+{
+	const struct entry *disk = node_on_disk(r);
+	struct intent *k = calloc(1, sizeof *k);
+	int rc = k ? entry_copy(&r->known, &w->want) : -ENOMEM;
+
+	if (!rc && disk)
+		rc = entry_copy(disk, &w->disk);
+	if (!rc)
+		rc = entry_copy(&r->known, &k->entry);
+	node_intent_over(n, path);
+	if (!rc)
+		rc = pathmap_add(&n->intents, path, strlen(path), &k->at);
+	if (rc) {
+		if (k)
+			entry_free(&k->entry);
+		free(k);
+		return rc;
+	}
+	n->intent_news = true;
+	i->path = w->path;
+	i->want = &w->want;
+	i->disk = disk ? &w->disk : NULL;
+	i->stat = r->stat;
+	i->known = disk && disk->dot.seq && vector_covers(&r->known.known, &disk->dot);
+	if (disk && disk->kind == ENTRY_FILE && !r->known.deleted && r->known.kind == ENTRY_FILE && disk->size == r->known.size &&
+	    memcmp(disk->hash, r->known.hash, HASH_BYTES) == 0)
+		i->known = true;
+	node_temp(n, disk ? TREE_TEMP_KEEP : 'm', i->temp);
+	trash_name(n->o.env, path, i->trash);
+	return 0;
+}
+
+struct candidates { struct node *n; struct buf paths; unsigned count; uint64_t now; };
+
+static int note_candidate(void *user, const char *path, size_t len, const struct index_record *r)
+{
+	struct candidates *c = user;
+	const struct wait *w = (const struct wait *)(const void *)pathmap_get(&c->n->waits, path, len);
+
+	(void)r;
+	if ((w && w->due_ns > c->now) || pathmap_get(&c->n->intents, path, len))
+		return 0;
+	buf_str16(&c->paths, path, len);
+	return c->paths.err ? c->paths.err : ++c->count >= CANDIDATES;
+}
+
+static int choose(struct node *n, struct index_txn *t, struct apply_job *a, bool *ret_decided)
+{
+	struct candidates all = { n, BUF_INIT, 0, node_now(n) };
+	struct index_record r;
+	struct cursor c;
+	int rc = index_wanted(t, UINT32_MAX, note_candidate, &all);
+
+	if (rc > 0)
+		rc = 0;
+	index_record_init(&r);
+	c = cursor_make(all.paths.data, all.paths.len);
+	while (!rc && cursor_left(&c) && a->count < NODE_BATCH) {
+		struct want *w = &a->wants[a->count];
+		struct apply_item *i = &a->items[a->count];
+		enum plan p = PLAN_LATER;
+		size_t len;
+		const char *path = (const char *)cursor_str16(&c, &len);
+
+		w->path = strndup(path, len);
+		a->count++; /* what is half made is freed with the job */
+		rc = w->path ? index_get(t, path, len, &r) : -ENOMEM;
+		if (!rc && !r.held)
+			rc = plan(n, t, w->path, &r, w, i, &p);
+		if (!rc && p == PLAN_ITEM)
+			rc = fill(n, w->path, &r, w, i);
+		*ret_decided |= p == PLAN_DECIDED;
+		if (!rc && p != PLAN_ITEM) {
+			a->count--;
+			free(w->path);
+			free(w->content);
+			free(w->copy_from);
+			memset(w, 0, sizeof *w);
+			memset(i, 0, sizeof *i);
+		}
+	}
+	n->again |= !rc && !a->count && all.count == CANDIDATES; /* those behind them */
+	index_record_free(&r);
+	buf_free(&all.paths);
+	return rc;
+}
+
+bool node_start_apply(struct node *n)
+{
+	struct apply_job *a;
+	struct index_txn *t;
+	bool decided = false;
+	int rc;
+
+	fetch_sweep(n->fetches);
+	if (!n->wanted)
+		return false;
+	a = calloc(1, sizeof *a);
+	if (!a) {
+		node_failed(n, -ENOMEM);
+		return false;
+	}
+	for (size_t i = 0; i < NODE_BATCH; i++) {
+		entry_init(&a->wants[i].want);
+		entry_init(&a->wants[i].disk);
+	}
+	rc = index_begin(n->o.index, true, &t);
+	if (!rc) {
+		rc = choose(n, t, a, &decided);
+		if (rc || decided || a->count)
+			rc = node_commit(n, t, rc);
+		else
+			index_abort(t);
+	}
+	n->again |= decided && !rc;
+	if (rc || !a->count) {
+		for (size_t i = 0; i < a->count; i++)
+			node_intent_over(n, a->wants[i].path);
+		a->j.drop = NULL;
+		job_free(&a->j);
+		return false;
+	}
+	a->j = (struct node_job){ run, done, job_free, NULL };
+	a->n = n;
+	n->tree_job = true;
+	node_submit(n, &a->j);
+	return true;
+}

@@ -1,0 +1,134 @@
+/* serve.c - a GET is answered by a job: the list from the index, bytes from whatever held path has the content, if it is still what its record says. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+#include "node_impl.h"
+
+#define CANDIDATES 8u
+
+struct serve_job {
+	struct node_job j;
+	struct node *n;
+	struct node_peer *p;
+	struct frame_get g;
+	struct buf frame;
+	/* while looking for one that has it */
+	struct buf data;
+	unsigned tried;
+};
+
+static void job_free(struct node_job *j)
+{
+	struct serve_job *s = (struct serve_job *)(void *)j;
+
+	if (--s->p->refs == 0 && s->p->down)
+		exchange_free_peer(s->p);
+	buf_free(&s->frame);
+	buf_free(&s->data);
+	free(s);
+}
+
+/* The piece from this path. 1: done; 0: not here; or an error of the disk. */
+static int read_piece(struct serve_job *s, const char *path, const struct index_record *r)
+{
+	struct tree *t = s->n->o.tree;
+	struct tree_stat st;
+	struct tree_file *f;
+	int64_t got;
+	int rc = t->open(t, path, &f);
+
+	if (rc)
+		return rc == -ENOENT || rc == -ENOTDIR || rc == -ELOOP || rc == -EINVAL ? 0 : rc;
+	buf_reset(&s->data);
+	rc = t->fstat(f, &st);
+	if (!rc && memcmp(&st.id, &r->stat, sizeof st.id) == 0) {
+		rc = buf_reserve(&s->data, s->g.length);
+		got = rc ? rc : t->read(f, s->data.data, s->g.length, s->g.offset);
+		if (got < 0)
+			rc = (int)got;
+		s->data.len = got < 0 ? 0 : (size_t)got;
+		if (!rc)
+			rc = t->fstat(f, &st);
+		if (!rc && (s->data.len != s->g.length || memcmp(&st.id, &r->stat, sizeof st.id) != 0))
+			s->data.len = 0;
+	}
+	t->close(f);
+	return rc ? rc : s->data.len > 0;
+}
+
+static int try_path(void *user, const char *path, size_t len, const struct index_record *r)
+{
+	struct serve_job *s = user;
+	char text[ENTRY_PATH_MAX + 1];
+
+	if (r->known.size != s->g.size || s->tried++ >= CANDIDATES)
+		return 0;
+	memcpy(text, path, len);
+	text[len] = '\0';
+	return read_piece(s, text, r);
+}
+
+static bool all_zeros(const struct buf *b)
+{
+	return b->len && b->data[0] == 0 && memcmp(b->data, b->data + 1, b->len - 1) == 0;
+}
+
+static void run(struct node_job *j)
+{
+	struct serve_job *s = (struct serve_job *)(void *)j;
+	struct frame_data d = { .request = s->g.request, .status = FRAME_GONE };
+	struct index_txn *t;
+	size_t start;
+	int rc = index_begin(s->n->o.index, false, &t);
+
+	if (!rc && s->g.length == 0) {
+		rc = index_blocks_get(t, s->g.hash, &s->data);
+		rc = rc == -ENOENT ? 0 : rc ? rc : 1;
+	} else if (!rc) {
+		rc = index_with_hash(t, s->g.hash, try_path, s);
+	}
+	/* Gone is what is not in the index; what is there by the index and cannot be read, or is being changed, is not given up for lost. */
+	if (rc < 0 || (rc == 0 && s->tried))
+		d.status = FRAME_FAILED;
+	else if (rc == 1)
+		d.status = s->g.length && all_zeros(&s->data) ? FRAME_ZEROS : FRAME_BYTES;
+	index_abort(t);
+	if (rc == 1) {
+		d.length = (uint32_t)s->data.len;
+		d.bytes = s->data.data;
+	}
+	frame_begin(&s->frame, FRAME_DATA, &start);
+	frame_put_data(&s->frame, &d);
+	frame_end(&s->frame, start, true);
+}
+
+static void done(struct node_job *j)
+{
+	struct serve_job *s = (struct serve_job *)(void *)j;
+	struct node *n = s->n;
+
+	node_job_over(n);
+	if (!s->p->down && !s->frame.err)
+		n->o.host->send(n->o.host, s->p->link, &s->frame);
+	job_free(j);
+	node_pump(n);
+}
+
+int serve_get(struct node *n, struct node_peer *p, const struct frame *f)
+{
+	struct serve_job *s = calloc(1, sizeof *s);
+	int rc = s ? frame_get_get(f, &s->g) : -ENOMEM;
+
+	if (rc) {
+		free(s);
+		return rc;
+	}
+	s->j = (struct node_job){ run, done, job_free, NULL };
+	s->n = n;
+	s->p = p;
+	p->refs++;
+	node_submit(n, &s->j);
+	return 0;
+}

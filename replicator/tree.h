@@ -1,0 +1,111 @@
+/*
+ * tree.h - the directory that is replicated, as a table of functions: POSIX (tree_posix.c), and the simulation's.
+ *
+ * Paths are relative to the tree's root, as entry.h has them, and are never resolved through a symlink or out of the tree
+ * (openat2 with RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS): a directory on the way that is none is -ENOTDIR or -ELOOP, an attempt to leave -EXDEV.
+ * What is being made lies in the tree's own corner, `.clonesync/tmp` on the same file system, under names the caller chooses ("temps": 1 to 64
+ * characters of [0-9a-z.-]). `.clonesync` belongs to root and is no path of the tree: every call refuses it (-EINVAL).
+ *
+ * Nothing here decides anything: no call looks at the index, retries, or cleans up behind a failure. Each does one thing that either happened
+ * or did not, in one system call where other processes could see a difference (publish, withdraw, revive).
+ *
+ * Durability: nothing is durable before sync_temp, sync_path or sync_all says so. publish and withdraw are atomic to every reader; after
+ * power loss the old or the new name is there.
+ *
+ * Threads: any number may call, on different temps and paths. Calls block for disk, never for anything else; a file on a dead mount gives an error.
+ * Errors: 0 or -errno.
+ */
+#ifndef CLONELOVE_TREE_H
+#define CLONELOVE_TREE_H
+
+#include "entry.h"
+#include "index.h"
+
+#define TREE_CORNER ".clonesync"
+#define TREE_TEMP_MAX 64u
+#define TREE_TEMP_KEEP 'x' /* a temp so named may hold what was taken out of the tree: opening a tree moves it to the trash, and removes all others */
+#define TREE_TOKEN_BYTES 16
+
+struct tree_file; /* an open file */
+
+struct tree_stat {
+	enum entry_kind kind;     /* ENTRY_FILE.. where carried is set */
+	bool carried;             /* false: a fifo, socket or device: left alone */
+	struct index_stat id;
+	uint16_t mode;
+	uint32_t uid, gid;
+};
+
+/* A non-zero result ends the listing and is returned. */
+typedef int (*tree_visit)(void *user, const char *name, size_t len, const struct tree_stat *st);
+
+struct tree {
+	/* --- looking --- */
+	int (*stat)(struct tree *t, const char *path, struct tree_stat *ret); /* "" = the root */
+	/* Every name in a directory, in no order; the corner is left out. What vanishes meanwhile is left out, too. */
+	int (*list)(struct tree *t, const char *dir, tree_visit visit, void *user);
+	/* Metadata as an entry without version, hash and link: kind, mode, owners with their names, times, size, target, xattrs (without
+	 * security.* and trusted.*). st: the stat that goes with it; -EAGAIN when it changed while looking. */
+	int (*describe)(struct tree *t, const char *path, struct tree_stat *ret_st, struct entry *ret);
+
+	/* --- contents --- */
+	int (*open)(struct tree *t, const char *path, struct tree_file **ret); /* a regular file, for reading, without touching atime */
+	int (*open_temp)(struct tree *t, const char *temp, struct tree_file **ret);
+	int (*fstat)(struct tree_file *f, struct tree_stat *ret);
+	/* Bytes read, 0 at the end. */
+	int64_t (*read)(struct tree_file *f, void *buf, size_t len, uint64_t off);
+	/* The next data at or after off, and where it ends; a whole file of holes: *ret_data = *ret_end = size. */
+	int (*data)(struct tree_file *f, uint64_t off, uint64_t *ret_data, uint64_t *ret_end);
+	/* 1: nobody has it open for writing, and this will be known of until close (a read lease); 0: somebody has; -ENOTSUP: not told here. */
+	int (*quiet)(struct tree_file *f);
+	/* After quiet() == 1: 1 while still so. */
+	int (*still_quiet)(struct tree_file *f);
+	void (*close)(struct tree_file *f);
+
+	/* --- making, in the corner --- */
+	int (*make_file)(struct tree *t, const char *temp, uint64_t size, struct tree_file **ret); /* sparse, 0600, size as said; -EEXIST */
+	int (*write)(struct tree_file *f, const void *buf, size_t len, uint64_t off);              /* all of it */
+	/* From another file, sharing blocks where the file system can. All of it; -EIO when the source is shorter. */
+	int (*copy)(struct tree_file *to, struct tree_file *from, uint64_t off, uint64_t len);
+	int (*make_dir)(struct tree *t, const char *temp);                                         /* 0700 */
+	int (*make_symlink)(struct tree *t, const char *temp, const char *target);
+	int (*link_from)(struct tree *t, const char *path, const char *temp);                      /* another name of path's inode */
+	/* Owner, mode, xattrs, times as the entry says, of a temp or of a path (in place, for changes of metadata alone). Owners that are
+	 * unknown here by name are set by number; *ret_unknown says so. Without the right to: -EPERM. */
+	int (*dress_temp)(struct tree *t, const char *temp, const struct entry *e, bool *ret_unknown);
+	int (*dress)(struct tree *t, const char *path, const struct entry *e, bool *ret_unknown);
+	int (*stat_temp)(struct tree *t, const char *temp, struct tree_stat *ret);
+	int (*remove_temp)(struct tree *t, const char *temp);                                      /* a directory must be empty: -ENOTEMPTY */
+	int (*rename_temp)(struct tree *t, const char *from, const char *to);                      /* -EEXIST */
+
+	/* --- changing places --- */
+	int (*publish)(struct tree *t, const char *temp, const char *path);  /* nothing may be there: -EEXIST */
+	int (*exchange)(struct tree *t, const char *temp, const char *path); /* what was there is now the temp; -ENOENT */
+	int (*withdraw)(struct tree *t, const char *path, const char *temp); /* out of the tree */
+	int (*remove_dir)(struct tree *t, const char *path);                 /* -ENOTEMPTY */
+	/* The time of a directory alone, once it is quiet. */
+	int (*set_dir_time)(struct tree *t, const char *path, int64_t s, uint32_t ns);
+	/* Into the trash, from the temps: `.clonesync/trash/` name (one part, ENTRY_NAME_MAX). */
+	int (*trash)(struct tree *t, const char *temp, const char *name);
+
+	/* --- durability --- */
+	int (*sync_file)(struct tree_file *f);
+	int (*sync_dir)(struct tree *t, const char *path);     /* names in it; "" = the root */
+	/* True where one fsync covers all that was done before (clonefs): a batch then needs one sync_file. */
+	bool one_sync;
+
+	/* --- is it still the tree? --- */
+	/* 0: the root is the directory that was opened, on the same file system, and the corner is there; -ESTALE otherwise. */
+	int (*alive)(struct tree *t);
+	int (*token_get)(struct tree *t, uint8_t *ret);        /* TREE_TOKEN_BYTES; -ENOENT */
+	int (*token_put)(struct tree *t, const uint8_t *token); /* durable when it returns */
+	void (*free)(struct tree *t);
+};
+
+/*
+ * Opens a directory as a tree, and makes its corner (0700, root's, where that is us). -EPERM where `.clonesync` belongs to another user or is no
+ * directory; -ENOTDIR; err_last says what to do. Leftover temps are removed, or kept in the trash (TREE_TEMP_KEEP).
+ */
+int tree_posix_open(const char *dir, struct tree **ret);
+
+#endif

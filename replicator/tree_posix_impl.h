@@ -1,0 +1,50 @@
+/*
+ * tree_posix_impl.h - the inside of the POSIX tree, for tree_posix*.c alone.
+ *
+ * Every path is split into its directory, opened by openat2 from the root's descriptor, and its last part, used with the *at calls and never
+ * followed. What has no *at call (xattrs) goes through /proc/self/fd.
+ */
+#ifndef CLONELOVE_TREE_POSIX_IMPL_H
+#define CLONELOVE_TREE_POSIX_IMPL_H
+
+#include <pthread.h>
+#include <sys/stat.h>
+#include <sys/types.h>
+
+#include "tree.h"
+
+#define OWNERS_CACHED 64u
+
+struct owner { bool known; unsigned id; char name[ENTRY_OWNER_MAX + 1]; bool found; uint64_t until_s; };
+
+struct posix_tree {
+	struct tree t;
+	char *dir;
+	int root, corner, tmp, trash;
+	dev_t dev;
+	ino_t ino;
+	pthread_mutex_t owners_mu;
+	struct owner owners[2][OWNERS_CACHED]; /* users, groups; under owners_mu */
+};
+
+struct tree_file { int fd; };
+
+static inline struct posix_tree *posix_of(struct tree *t) { return (struct posix_tree *)(void *)t; } /* t is the first member */
+
+/* A place: a descriptor of the directory (closed by posix_leave unless it is the root's) and a name in it. */
+struct posix_place { int fd; bool own; const char *name; };
+int posix_enter(struct posix_tree *p, const char *path, struct posix_place *ret);
+void posix_leave(struct posix_place *pl);
+/* The directory itself; "" is the root. A descriptor to close, O_PATH or (read) to list and sync it. */
+int posix_open_dir(struct posix_tree *p, const char *path, bool read, int *ret);
+/* 0 where temp is a name that tree.h allows. */
+int posix_temp_ok(const char *temp);
+
+void posix_stat_from(const struct stat *st, struct tree_stat *ret);
+/* --- tree_posix_meta.c --- */
+int posix_describe_at(struct posix_tree *p, int fd, const char *name, struct tree_stat *ret_st, struct entry *ret);
+int posix_dress_at(struct posix_tree *p, int fd, const char *name, const struct entry *e, bool *ret_unknown);
+/* --- tree_posix_make.c: fills in the functions that make and move --- */
+void posix_make_functions(struct tree *t);
+
+#endif
