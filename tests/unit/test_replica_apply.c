@@ -1,0 +1,309 @@
+/*
+ * test_replica_apply.c - putting entries in their place on a real directory, with a local user who acts between two calls. The simulation (tests/syncsim) does
+ * this at every call; here are the cases by name.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "apply.h"
+#include "examine.h"
+
+static char root[64];
+static struct tree *t, real;
+static struct entry want, disk;
+static struct apply_item item;
+static void (*before_exchange)(void), (*after_exchange)(void);
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *w)
+{
+	(void)st;
+	(void)flag;
+	(void)w;
+	return remove(path);
+}
+
+static int hooked_exchange(struct tree *x, const char *temp, const char *path)
+{
+	int rc;
+
+	if (before_exchange)
+		before_exchange();
+	before_exchange = NULL;
+	rc = real.exchange(x, temp, path);
+	if (after_exchange)
+		after_exchange();
+	after_exchange = NULL;
+	return rc;
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	strcpy(root, "/var/tmp/replica-apply.XXXXXX");
+	if (!mkdtemp(root) || tree_posix_open(root, &t))
+		return -1;
+	real = *t;
+	t->exchange = hooked_exchange;
+	before_exchange = after_exchange = NULL;
+	entry_init(&want);
+	entry_init(&disk);
+	memset(&item, 0, sizeof item);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	entry_free(&want);
+	entry_free(&disk);
+	t->free(t);
+	return nftw(root, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static const char *at(const char *path)
+{
+	static char b[300];
+
+	snprintf(b, sizeof b, "%s/%s", root, path);
+	return b;
+}
+
+static void put(const char *path, const char *text)
+{
+	int fd = open(at(path), O_WRONLY | O_CREAT | O_TRUNC, 0644);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+}
+
+static void assert_text(const char *path, const char *text)
+{
+	char b[64] = "";
+	int fd = open(at(path), O_RDONLY);
+
+	assert_true(fd >= 0);
+	assert_true(read(fd, b, sizeof b - 1) >= 0);
+	close(fd);
+	assert_string_equal(b, text);
+}
+
+static unsigned count_in(const char *dir)
+{
+	DIR *d = opendir(at(dir));
+	unsigned n = 0;
+
+	assert_non_null(d);
+	for (struct dirent *e = readdir(d); e; e = readdir(d))
+		n += e->d_name[0] != '.';
+	closedir(d);
+	return n;
+}
+
+static void want_file(const char *text)
+{
+	uint8_t block[HASH_BYTES];
+
+	want.mode = 0640;
+	want.mtime_s = 1000;
+	want.uid = getuid();
+	want.gid = getgid();
+	want.size = strlen(text);
+	hash_blake2b(text, strlen(text), block);
+	hash_blake2b(block, HASH_BYTES, want.hash);
+	item.want = &want;
+	item.bytes = text;
+}
+
+/* What lies at path now is what should. */
+static void believe(const char *path)
+{
+	struct examine_options o = { 0 };
+	struct examine_result r;
+
+	examine_result_init(&r);
+	usleep(30000); /* what is older than two ticks is not suspect */
+	assert_int_equal(examine(t, env_system(), path, NULL, &o, &r), 0);
+	assert_int_equal(r.verdict, EXAMINE_CHANGED);
+	assert_int_equal(entry_copy(&r.found, &disk), 0);
+	item.disk = &disk;
+	item.stat = r.stat.id;
+	examine_result_free(&r);
+}
+
+static enum apply_outcome go(const char *path)
+{
+	item.path = path;
+	strcpy(item.temp, item.disk ? "x-1" : "m-1");
+	trash_name(env_system(), path, item.trash);
+	apply(t, env_system(), &item, 1);
+	return item.outcome;
+}
+
+static void a_new_file(void **state)
+{
+	struct tree_stat st;
+
+	(void)state;
+	want_file("hello");
+	assert_int_equal(go("f"), APPLY_DONE);
+	assert_text("f", "hello");
+	assert_int_equal(t->stat(t, "f", &st), 0);
+	assert_memory_equal(&st.id, &item.now, sizeof st.id);
+	assert_true(st.mode == 0640 && st.id.mtime_s == 1000 && !item.doubt);
+	/* Something is there that should not be, and what is there stays. */
+	want_file("other");
+	assert_int_equal(go("f"), APPLY_STRANGE);
+	assert_text("f", "hello");
+	assert_int_equal(go("no/f"), APPLY_STRANGE);
+	/* Not the content it should be. */
+	item.bytes = "wrong";
+	assert_int_equal(go("g"), APPLY_NO_CONTENT);
+	assert_int_equal(count_in(".clonesync/tmp") + count_in(".clonesync/trash"), 0);
+}
+
+static void replacing(void **state)
+{
+	char kept[256];
+
+	(void)state;
+	put("f", "one");
+	believe("f");
+	want_file("two");
+	item.known = true; /* superseded: nobody needs it */
+	assert_int_equal(go("f"), APPLY_DONE);
+	assert_text("f", "two");
+	assert_int_equal(count_in(".clonesync/trash"), 0);
+	believe("f");
+	want_file("three");
+	item.known = false; /* it lost a conflict */
+	assert_int_equal(go("f"), APPLY_DONE);
+	assert_text("f", "three");
+	assert_true(item.trashed);
+	snprintf(kept, sizeof kept, ".clonesync/trash/%s", item.trash);
+	assert_text(kept, "two");
+	assert_int_equal(count_in(".clonesync/trash"), 1);
+	assert_int_equal(count_in(".clonesync/tmp"), 0);
+}
+
+static void edit(void)
+{
+	put("f", "edit");
+}
+
+/* Somebody's edit was displaced: it is where it was, and nothing else has changed. */
+static void an_edit_meanwhile(void **state)
+{
+	char old[300];
+
+	(void)state;
+	put("f", "one");
+	believe("f");
+	want_file("two");
+	item.known = true;
+	before_exchange = edit;
+	assert_int_equal(go("f"), APPLY_STRANGE);
+	assert_text("f", "edit");
+	believe("f");
+	snprintf(old, sizeof old, "%s/n", root);
+	put("n", "renamed");
+	assert_int_equal(rename(old, at("f")), 0);
+	assert_int_equal(go("f"), APPLY_STRANGE);
+	assert_text("f", "renamed");
+	/* Behind the exchange: what is now under the name is the edit, and is not taken for ours. */
+	believe("f");
+	after_exchange = edit;
+	assert_int_equal(go("f"), APPLY_DONE);
+	assert_true(item.doubt);
+	assert_text("f", "edit");
+	assert_int_equal(count_in(".clonesync/tmp"), 0);
+}
+
+static void an_open_writer(void **state)
+{
+	int fd;
+
+	(void)state;
+	put("f", "one");
+	believe("f");
+	want_file("two");
+	item.known = true;
+	fd = open(at("f"), O_WRONLY);
+	assert_true(fd >= 0);
+	assert_int_equal(go("f"), APPLY_BUSY);
+	assert_int_equal(pwrite(fd, "ONE", 3, 0), 3);
+	close(fd);
+	assert_text("f", "ONE");
+}
+
+static void deleting(void **state)
+{
+	(void)state;
+	put("f", "one");
+	believe("f");
+	want.deleted = true;
+	item.want = &want;
+	item.known = true;
+	assert_int_equal(go("f"), APPLY_DONE);
+	assert_int_equal(access(at("f"), F_OK), -1);
+	assert_int_equal(count_in(".clonesync/trash"), 1); /* always */
+	put("f", "new");
+	assert_int_equal(go("f"), APPLY_STRANGE);
+	assert_text("f", "new");
+	/* A directory goes when it is empty. */
+	assert_int_equal(mkdir(at("d"), 0755), 0);
+	put("d/f", "x");
+	believe("d");
+	want.kind = ENTRY_DIR;
+	assert_int_equal(go("d"), APPLY_STRANGE);
+	assert_text("d/f", "x");
+	assert_int_equal(unlink(at("d/f")), 0);
+	assert_int_equal(go("d"), APPLY_DONE);
+	assert_int_equal(access(at("d"), F_OK), -1);
+}
+
+static void a_file_for_a_directory(void **state)
+{
+	(void)state;
+	assert_int_equal(mkdir(at("d"), 0755), 0);
+	believe("d");
+	put("d/late", "x"); /* after it was looked at */
+	want_file("file");
+	item.known = true;
+	assert_int_equal(go("d"), APPLY_STRANGE);
+	assert_text("d/late", "x");
+	assert_int_equal(unlink(at("d/late")), 0);
+	assert_int_equal(go("d"), APPLY_DONE);
+	assert_text("d", "file");
+	believe("d");
+	entry_free(&want);
+	want.kind = ENTRY_DIR;
+	want.mode = 0750;
+	want.uid = getuid();
+	want.gid = getgid();
+	assert_int_equal(go("d"), APPLY_DONE);
+	assert_int_equal(mkdir(at("d/e"), 0755), 0);
+	assert_int_equal(count_in(".clonesync/tmp"), 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(a_new_file, setup, teardown), cmocka_unit_test_setup_teardown(replacing, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_edit_meanwhile, setup, teardown), cmocka_unit_test_setup_teardown(an_open_writer, setup, teardown),
+		cmocka_unit_test_setup_teardown(deleting, setup, teardown), cmocka_unit_test_setup_teardown(a_file_for_a_directory, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,353 @@
+/*
+ * test_replica_host.c - three members on real directories in one process: links over the loopback, inotify, threads. What is done on one is on all, in the end;
+ * nothing here asks how soon (a case that never gets there is ended by the test's time limit).
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "err.h"
+#include "host.h"
+#include "logmsg.h"
+
+#define MEMBERS 3u
+
+static char top[64], key_file[96];
+static struct member { char dir[96], state[96], address[32]; struct host *h; } m[MEMBERS];
+
+static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *w)
+{
+	(void)st;
+	(void)flag;
+	(void)w;
+	return remove(path);
+}
+
+/* A port that was free a moment ago. */
+static void start(unsigned n)
+{
+	const char *peers[MEMBERS];
+	struct host_options o = { .dir = m[n].dir, .state_dir = m[n].state, .cluster_key_file = key_file, .listen = m[n].address[0] ? m[n].address : "127.0.0.1:0",
+				  .peers = peers, .peer_count = 0, .name = m[n].dir, .index_map_bytes = 64u << 20 };
+
+	for (unsigned i = 0; i < MEMBERS; i++)
+		if (i != n && m[i].address[0])
+			peers[o.peer_count++] = m[i].address;
+	assert_int_equal(host_start(&o, &m[n].h), 0);
+	snprintf(m[n].address, sizeof m[n].address, "127.0.0.1:%u", host_port(m[n].h));
+}
+
+static void stop(unsigned n)
+{
+	host_stop(m[n].h);
+	m[n].h = NULL;
+}
+
+static int setup(void **state)
+{
+	char key[KEY_TEXT_BYTES];
+	int fd;
+
+	(void)state;
+	logmsg_init("test", LOGMSG_ERROR);
+	strcpy(top, "/var/tmp/replica-host.XXXXXX");
+	if (!mkdtemp(top))
+		return -1;
+	snprintf(key_file, sizeof key_file, "%s/key", top);
+	keys_generate(key);
+	fd = open(key_file, O_WRONLY | O_CREAT, 0600);
+	if (fd < 0 || write(fd, key, strlen(key)) < 0)
+		return -1;
+	close(fd);
+	memset(m, 0, sizeof m);
+	for (unsigned i = 0; i < MEMBERS; i++) {
+		snprintf(m[i].dir, sizeof m[i].dir, "%s/tree%u", top, i);
+		snprintf(m[i].state, sizeof m[i].state, "%s/state%u", top, i);
+		if (mkdir(m[i].dir, 0755))
+			return -1;
+	}
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	for (unsigned i = 0; i < MEMBERS; i++)
+		stop(i);
+	return nftw(top, remove_one, 16, FTW_DEPTH | FTW_PHYS);
+}
+
+static const char *at(unsigned n, const char *path)
+{
+	static _Thread_local char b[4][1024];
+	static _Thread_local unsigned which;
+
+	which = (which + 1) % 4;
+	snprintf(b[which], sizeof b[which], "%s/%s", m[n].dir, path);
+	return b[which];
+}
+
+static void put(unsigned n, const char *path, const char *text)
+{
+	int fd = open(at(n, path), O_WRONLY | O_CREAT | O_TRUNC, 0644);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	close(fd);
+}
+
+static bool has(unsigned n, const char *path, const char *text)
+{
+	char b[100] = "";
+	int fd = open(at(n, path), O_RDONLY);
+	ssize_t len = fd < 0 ? -1 : read(fd, b, sizeof b - 1);
+
+	if (fd >= 0)
+		close(fd);
+	return text ? len >= 0 && strcmp(b, text) == 0 : access(at(n, path), F_OK) != 0;
+}
+
+static void wait_for(const char *path, const char *text)
+{
+	for (unsigned n = 0; n < MEMBERS; n++)
+		while (m[n].h && !has(n, path, text))
+			usleep(5000);
+}
+
+static bool in_sync(void)
+{
+	struct node_status s[MEMBERS];
+	unsigned up = 0;
+
+	for (unsigned n = 0; n < MEMBERS; n++) {
+		if (!m[n].h)
+			continue;
+		host_status(m[n].h, &s[n]);
+		if (s[n].joining || s[n].scanning || s[n].working || s[n].wanted || s[n].dirty || !sum_equal(s[n].root, s[0].root))
+			return false;
+		up++;
+	}
+	for (unsigned n = 0; n < MEMBERS; n++)
+		if (m[n].h && s[n].compared + 1 < up)
+			return false;
+	return true;
+}
+
+static void wait_in_sync(void)
+{
+	while (!in_sync())
+		usleep(5000);
+}
+
+/* Who starts first is a cluster by itself; the others call it, and each other. */
+static void start_all(void)
+{
+	for (unsigned i = 0; i < MEMBERS; i++)
+		start(i);
+	wait_in_sync();
+}
+
+static unsigned trashed(unsigned n)
+{
+	DIR *d = opendir(at(n, ".clonesync/trash"));
+	unsigned count = 0;
+
+	assert_non_null(d);
+	for (struct dirent *e = readdir(d); e; e = readdir(d))
+		count += e->d_name[0] != '.';
+	closedir(d);
+	return count;
+}
+
+static void everywhere(void **state)
+{
+	struct stat a, b;
+
+	(void)state;
+	put(0, "before", "the start");
+	start_all();
+	wait_for("before", "the start");
+	for (unsigned n = 0; n < MEMBERS; n++) {
+		char name[32];
+
+		sprintf(name, "from-%u", n);
+		put(n, name, name);
+		wait_for(name, name);
+	}
+	assert_int_equal(mkdir(at(1, "d"), 0750), 0);
+	assert_int_equal(mkdir(at(1, "d/e"), 0755), 0);
+	put(1, "d/e/f", "deep");
+	wait_for("d/e/f", "deep");
+	assert_int_equal(symlink("e/f", at(2, "d/link")), 0);
+	wait_for("d/link", "deep");
+	assert_int_equal(rename(at(2, "d"), at(2, "moved")), 0);
+	wait_for("moved/e/f", "deep");
+	wait_for("d", NULL);
+	assert_int_equal(unlink(at(0, "before")), 0);
+	wait_for("before", NULL);
+	put(1, "from-0", "changed");
+	assert_int_equal(chmod(at(1, "from-0"), 0600), 0);
+	wait_for("from-0", "changed");
+	wait_in_sync();
+	assert_int_equal(stat(at(0, "from-0"), &a), 0);
+	assert_int_equal(stat(at(1, "from-0"), &b), 0);
+	assert_true(a.st_mode == b.st_mode && a.st_mtim.tv_sec == b.st_mtim.tv_sec && a.st_mtim.tv_nsec == b.st_mtim.tv_nsec);
+	assert_int_equal(stat(at(0, "moved"), &a), 0);
+	assert_int_equal(a.st_mode & 07777, 0750);
+}
+
+static void a_big_file(void **state)
+{
+	size_t len = 5u << 20;
+	char *b = malloc(len), *c = malloc(len);
+	int fd;
+
+	(void)state;
+	assert_true(b && c);
+	for (size_t i = 0; i < len; i++)
+		b[i] = (char)(i * 31 + i / 4096);
+	start_all();
+	for (int round = 0; round < 2; round++) { /* then one block of it changes */
+		memcpy(b + (1u << 20), round ? "now" : "was", 3);
+		fd = open(at(0, "big"), O_WRONLY | O_CREAT, 0644);
+		assert_int_equal(write(fd, b, len), (ssize_t)len);
+		close(fd);
+		for (unsigned n = 1; n < MEMBERS; n++) {
+			ssize_t got = 0;
+
+			do {
+				usleep(5000);
+				fd = open(at(n, "big"), O_RDONLY);
+				got = fd < 0 ? -1 : read(fd, c, len);
+				if (fd >= 0)
+					close(fd);
+			} while (got != (ssize_t)len || memcmp(b, c, len) != 0);
+		}
+	}
+	free(b);
+	free(c);
+}
+
+static void conflict_and_restart(void **state)
+{
+	struct stat st;
+
+	(void)state;
+	start_all();
+	put(0, "f", "common");
+	put(0, "gone", "x");
+	wait_for("f", "common");
+	wait_for("gone", "x");
+	wait_in_sync();
+	stop(2);
+	put(0, "f", "while 2 was away");
+	assert_int_equal(unlink(at(1, "gone")), 0);
+	put(1, "new", "too");
+	wait_for("f", "while 2 was away");
+	wait_for("gone", NULL);
+	wait_for("new", "too");
+	usleep(20000);
+	put(2, "f", "and nobody looked"); /* the later one wins, the other is kept */
+	put(2, "own", "of 2");
+	start(2);
+	wait_for("f", "and nobody looked");
+	wait_for("own", "of 2");
+	wait_for("new", "too");
+	wait_for("gone", NULL);
+	wait_in_sync();
+	assert_true(trashed(0) >= 1);
+	/* A member whose disk is new has all of it again. */
+	stop(1);
+	assert_int_equal(nftw(m[1].dir, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+	assert_int_equal(nftw(m[1].state, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+	assert_int_equal(mkdir(m[1].dir, 0755), 0);
+	start(1);
+	wait_for("own", "of 2");
+	wait_for("f", "and nobody looked");
+	wait_in_sync();
+	assert_int_equal(stat(at(0, "own"), &st), 0);
+}
+
+static void *write_on(void *arg)
+{
+	atomic_bool *stop = arg;
+	int fd = open(at(1, "log"), O_WRONLY | O_CREAT | O_APPEND, 0644);
+
+	while (!atomic_load(stop)) {
+		if (write(fd, "line\n", 5) != 5)
+			break;
+		usleep(2000);
+	}
+	close(fd);
+	return NULL;
+}
+
+/* A file that is open and written all the time keeps a member neither from the others nor from being in order. */
+static void a_busy_file(void **state)
+{
+	struct node_status s;
+	atomic_bool over = false;
+	pthread_t writer;
+
+	(void)state;
+	start(0);
+	put(0, "f", "from 0");
+	assert_int_equal(pthread_create(&writer, NULL, write_on, &over), 0);
+	while (access(at(1, "log"), F_OK) != 0)
+		usleep(1000);
+	start(1);
+	do {
+		usleep(5000);
+		host_status(m[1].h, &s);
+	} while (s.scanning || s.joining || !has(1, "f", "from 0"));
+	put(1, "g", "from 1");
+	while (!has(0, "g", "from 1"))
+		usleep(5000);
+	atomic_store(&over, true);
+	pthread_join(writer, NULL);
+	while (access(at(0, "log"), F_OK) != 0)
+		usleep(5000);
+	wait_in_sync();
+}
+
+static void refusals(void **state)
+{
+	struct host_options o = { .dir = m[0].dir, .state_dir = m[0].state, .cluster_key_file = "/nowhere", .listen = "127.0.0.1:0" };
+	struct host *h;
+
+	(void)state;
+	assert_int_equal(host_start(&o, &h), -ENOENT);
+	o.cluster_key_file = key_file;
+	o.dir = "/nowhere";
+	assert_int_equal(host_start(&o, &h), -ENOENT);
+	assert_non_null(strstr(err_last(), "/nowhere"));
+	o.dir = m[0].dir;
+	o.listen = "nonsense";
+	assert_int_equal(host_start(&o, &h), ERR_CONFIG);
+	o.listen = NULL;
+	assert_int_equal(host_start(&o, &m[0].h), 0);
+	assert_int_equal(host_start(&o, &h), -EBUSY);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test_setup_teardown(everywhere, setup, teardown), cmocka_unit_test_setup_teardown(a_big_file, setup, teardown),
+		cmocka_unit_test_setup_teardown(conflict_and_restart, setup, teardown), cmocka_unit_test_setup_teardown(a_busy_file, setup, teardown),
+		cmocka_unit_test_setup_teardown(refusals, setup, teardown),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,464 @@
+/* test_replica_link.c - links between hubs on the loopback: who gets in, what gets through, what ends a link; keys. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "err.h"
+#include "link.h"
+#include "logmsg.h"
+
+static char dir[64], key_a[KEY_TEXT_BYTES], key_b[KEY_TEXT_BYTES];
+
+static const char *in_dir(const char *name)
+{
+	static char b[4][160];
+	static unsigned which;
+
+	which = (which + 1) % 4;
+	snprintf(b[which], sizeof b[which], "%s/%s", dir, name);
+	return b[which];
+}
+
+static void write_keys(const char *name, const char *text, mode_t mode)
+{
+	int fd = open(in_dir(name), O_WRONLY | O_CREAT | O_TRUNC, mode);
+
+	assert_true(fd >= 0);
+	assert_int_equal(write(fd, text, strlen(text)), (ssize_t)strlen(text));
+	assert_int_equal(fchmod(fd, mode), 0);
+	close(fd);
+}
+
+static int setup(void **state)
+{
+	(void)state;
+	logmsg_init("test", LOGMSG_ERROR);
+	strcpy(dir, "/tmp/replica-link.XXXXXX");
+	keys_generate(key_a);
+	keys_generate(key_b);
+	return mkdtemp(dir) ? 0 : -1;
+}
+
+static int teardown(void **state)
+{
+	char command[100];
+
+	(void)state;
+	snprintf(command, sizeof command, "rm -rf %s", dir);
+	return system(command);
+}
+
+/* --- a node --- */
+
+struct node {
+	struct keys *keys;
+	struct node_key *key;
+	struct link_hub *hub;
+	pthread_mutex_t mu;
+	/* under mu */
+	struct link *last;         /* the newest that is up */
+	unsigned ups, downs, frames;
+	size_t bytes;
+	char why[256];
+	const char *verdict;
+	atomic_bool echo, stuck;
+};
+
+static void hello(void *user, struct frame_hello *ret)
+{
+	(void)user;
+	ret->cluster = (struct frame_text){ "site", 4 };
+	ret->wall_us = 7;
+}
+
+static const char *judge(void *user, const struct frame_hello *h)
+{
+	struct node *n = user;
+	const char *verdict;
+
+	pthread_mutex_lock(&n->mu);
+	verdict = n->verdict;
+	pthread_mutex_unlock(&n->mu);
+	return h->cluster.len == 4 && h->wall_us == 7 ? verdict : "not of this site";
+}
+
+static void up(void *user, struct link *l, const struct frame_hello *h)
+{
+	struct node *n = user;
+
+	(void)h;
+	pthread_mutex_lock(&n->mu);
+	n->last = l;
+	n->ups++;
+	pthread_mutex_unlock(&n->mu);
+}
+
+static int frame(void *user, struct link *l, const struct frame *f)
+{
+	struct node *n = user;
+	struct frame_data d;
+	struct buf b = BUF_INIT;
+	size_t start;
+
+	while (atomic_load(&n->stuck))
+		usleep(1000);
+	if (f->type != FRAME_DATA || frame_get_data(f, &d))
+		return ERR_CORRUPT;
+	pthread_mutex_lock(&n->mu);
+	n->frames++;
+	n->bytes += d.length;
+	pthread_mutex_unlock(&n->mu);
+	if (atomic_load(&n->echo)) {
+		frame_begin(&b, FRAME_DATA, &start);
+		frame_put_data(&b, &d);
+		frame_end(&b, start, false);
+		assert_int_equal(link_send(l, &b), 0);
+		buf_free(&b);
+	}
+	return 0;
+}
+
+static void drained(void *user, struct link *l)
+{
+	(void)user;
+	(void)l;
+}
+
+static void down(void *user, struct link *l, const char *why)
+{
+	struct node *n = user;
+
+	pthread_mutex_lock(&n->mu);
+	if (n->last == l)
+		n->last = NULL;
+	n->downs++;
+	snprintf(n->why, sizeof n->why, "%s", why);
+	pthread_mutex_unlock(&n->mu);
+}
+
+static const struct link_events events = { hello, judge, up, frame, drained, down };
+
+static void start(struct node *n, const char *name, const char *keys)
+{
+	struct link_options o = { .env = env_system(), .listen = "127.0.0.1:0", .events = &events, .user = n };
+
+	memset(n, 0, sizeof *n);
+	pthread_mutex_init(&n->mu, NULL);
+	write_keys("keys", keys, 0600);
+	assert_int_equal(keys_load(in_dir("keys"), &n->keys), 0);
+	assert_int_equal(node_key_load(in_dir(name), &n->key), 0);
+	o.keys = n->keys;
+	o.node = n->key;
+	assert_int_equal(link_hub_start(&o, &n->hub), 0);
+}
+
+static void stop(struct node *n)
+{
+	link_hub_stop(n->hub);
+	assert_int_equal(n->ups, n->downs);
+	keys_free(n->keys);
+	node_key_free(n->key);
+	pthread_mutex_destroy(&n->mu);
+}
+
+static void call(struct node *from, struct node *to)
+{
+	char address[32];
+
+	snprintf(address, sizeof address, "127.0.0.1:%u", link_hub_port(to->hub));
+	assert_int_equal(link_hub_call(from->hub, address), 0);
+}
+
+/* Waits for a condition over a node's state; gives up loudly. */
+#define WAIT_FOR(n, condition) do { \
+	bool there = false; \
+	for (int i = 0; i < 3000 && !there; i++) { \
+		pthread_mutex_lock(&(n)->mu); \
+		there = (condition); \
+		pthread_mutex_unlock(&(n)->mu); \
+		if (!there) \
+			usleep(10000); \
+	} \
+	if (!there) \
+		fail_msg("waited in vain for %s", #condition); \
+} while (0)
+
+static int send_data(struct node *n, uint32_t len)
+{
+	uint8_t *bytes = calloc(1, len ? len : 1);
+	struct frame_data d = { 1, FRAME_BYTES, len, bytes };
+	struct buf b = BUF_INIT;
+	size_t at;
+	int rc = -EPIPE;
+
+	assert_non_null(bytes);
+	frame_begin(&b, FRAME_DATA, &at);
+	frame_put_data(&b, &d);
+	frame_end(&b, at, false);
+	pthread_mutex_lock(&n->mu);
+	if (n->last)
+		rc = link_send(n->last, &b);
+	pthread_mutex_unlock(&n->mu);
+	buf_free(&b);
+	free(bytes);
+	return rc;
+}
+
+/* --- tests --- */
+
+static void frames_get_through(void **state)
+{
+	struct node a, b;
+
+	(void)state;
+	start(&a, "a", key_a);
+	start(&b, "b", key_a);
+	atomic_store(&b.echo, true);
+	call(&a, &b);
+	WAIT_FOR(&a, a.ups == 1);
+	WAIT_FOR(&b, b.ups == 1);
+	assert_memory_equal(link_node(a.last), node_key_public(b.key), NODE_KEY_BYTES);
+	for (unsigned i = 0; i < 30; i++)
+		assert_int_equal(send_data(&a, i % 3 ? i : FRAME_PIECE_MAX), 0);
+	WAIT_FOR(&a, a.frames == 30);
+	assert_true(a.bytes == b.bytes && a.bytes > 10u * FRAME_PIECE_MAX);
+	WAIT_FOR(&a, link_queued(a.last) == 0);
+	stop(&a);
+	WAIT_FOR(&b, b.downs == 1);
+	stop(&b);
+}
+
+static void keys_decide(void **state)
+{
+	struct node a, b, c;
+	char both[2 * KEY_TEXT_BYTES + 1];
+
+	(void)state;
+	snprintf(both, sizeof both, "%s\n%s\n", key_b, key_a);
+	start(&a, "a", key_a);
+	start(&b, "b", key_b);
+	start(&c, "c", both);
+	call(&a, &b); /* never */
+	call(&a, &c); /* c has the new key first, and still the old one */
+	call(&c, &b);
+	call(&c, &a); /* first with the wrong one, then with the right one; then there is a link already */
+	WAIT_FOR(&a, a.last != NULL);
+	WAIT_FOR(&b, b.last != NULL);
+	WAIT_FOR(&c, c.ups >= 2);
+	pthread_mutex_lock(&b.mu);
+	assert_memory_equal(link_node(b.last), node_key_public(c.key), NODE_KEY_BYTES);
+	assert_int_equal(b.ups, 1);
+	pthread_mutex_unlock(&b.mu);
+	stop(&a);
+	stop(&b);
+	stop(&c);
+}
+
+static void one_link_between_two(void **state)
+{
+	struct node a, b;
+
+	(void)state;
+	start(&a, "a", key_a);
+	start(&b, "b", key_a);
+	call(&a, &b);
+	call(&b, &a);
+	for (int round = 0; round < 5; round++) {
+		WAIT_FOR(&a, a.last != NULL && a.ups - a.downs == 1);
+		WAIT_FOR(&b, b.last != NULL && b.ups - b.downs == 1);
+		pthread_mutex_lock(&a.mu);
+		if (a.last)
+			link_close(a.last, "on purpose");
+		pthread_mutex_unlock(&a.mu);
+		WAIT_FOR(&a, a.downs > (unsigned)round);
+	}
+	stop(&a);
+	stop(&b);
+}
+
+static void refused(void **state)
+{
+	struct node a, b, twin;
+
+	(void)state;
+	start(&a, "a", key_a);
+	start(&b, "b", key_a);
+	start(&twin, "a", key_a); /* a cloned image: the same identity */
+	pthread_mutex_lock(&b.mu);
+	b.verdict = "this member was forgotten";
+	pthread_mutex_unlock(&b.mu);
+	call(&twin, &a);
+	call(&a, &b);
+	call(&a, &a);
+	usleep(300000);
+	assert_int_equal(a.ups + b.ups + twin.ups, 0);
+	pthread_mutex_lock(&b.mu);
+	b.verdict = NULL;
+	pthread_mutex_unlock(&b.mu);
+	WAIT_FOR(&a, a.ups == 1); /* it went on asking */
+	stop(&twin);
+	stop(&a);
+	stop(&b);
+}
+
+static void nonsense_ends_it(void **state)
+{
+	struct node a, b;
+	struct buf junk = BUF_INIT;
+	size_t at;
+
+	(void)state;
+	start(&a, "a", key_a);
+	start(&b, "b", key_a);
+	call(&a, &b);
+	WAIT_FOR(&a, a.ups == 1);
+	frame_begin(&junk, FRAME_MARK, &at); /* a type that the owner does not take */
+	buf_zero(&junk, 3);
+	frame_end(&junk, at, false);
+	pthread_mutex_lock(&a.mu);
+	assert_int_equal(link_send(a.last, &junk), 0);
+	pthread_mutex_unlock(&a.mu);
+	WAIT_FOR(&a, a.downs == 1);
+	assert_non_null(strstr(a.why, "the peer says: a message that makes no sense"));
+	WAIT_FOR(&a, a.ups == 2); /* and comes back */
+	buf_zero(&junk, 100);
+	pthread_mutex_lock(&a.mu);
+	assert_int_equal(link_send(a.last, &junk), 0);
+	pthread_mutex_unlock(&a.mu);
+	WAIT_FOR(&b, b.downs == 2);
+	buf_free(&junk);
+	stop(&a);
+	stop(&b);
+}
+
+static void who_does_not_read_is_dropped(void **state)
+{
+	struct node a, b;
+	int rc = 0;
+
+	(void)state;
+	start(&a, "a", key_a);
+	start(&b, "b", key_a);
+	call(&a, &b);
+	WAIT_FOR(&a, a.ups == 1);
+	atomic_store(&b.stuck, true);
+	for (unsigned i = 0; i < 200 && rc == 0; i++)
+		rc = send_data(&a, FRAME_PIECE_MAX);
+	assert_int_equal(rc, -ENOBUFS);
+	assert_int_equal(send_data(&a, 1), -EPIPE);
+	WAIT_FOR(&a, a.downs == 1);
+	atomic_store(&b.stuck, false);
+	stop(&a);
+	stop(&b);
+}
+
+/* Strangers who talk something else, or nothing, get nothing and hold nobody up. */
+static void strangers(void **state)
+{
+	struct node a, b;
+	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fds[LINK_STRANGERS_MAX + 10];
+
+	(void)state;
+	start(&a, "a", key_a);
+	start(&b, "b", key_a);
+	sin.sin_port = htons(link_hub_port(b.hub));
+	for (size_t i = 0; i < CL_ARRAY_LEN(fds); i++) {
+		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		assert_int_equal(connect(fds[i], (struct sockaddr *)&sin, sizeof sin), 0);
+		if (i % 2)
+			assert_true(write(fds[i], "GET / HTTP/1.1\r\n\r\n", 18) == 18 || errno == EPIPE || errno == ECONNRESET);
+	}
+	call(&a, &b);
+	WAIT_FOR(&a, a.ups == 1);
+	for (size_t i = 0; i < CL_ARRAY_LEN(fds); i++)
+		close(fds[i]);
+	stop(&a);
+	stop(&b);
+}
+
+static void addresses(void **state)
+{
+	static const char *const bad[] = { "", "host", "host:", ":x", "::1:99", "[::1:99", "host:70000" };
+	struct node a;
+	struct link_options o;
+	struct link_hub *h;
+	char address[32];
+
+	(void)state;
+	start(&a, "a", key_a);
+	for (size_t i = 0; i < CL_ARRAY_LEN(bad); i++)
+		assert_int_equal(link_hub_call(a.hub, bad[i]), ERR_CONFIG);
+	assert_int_equal(link_hub_call(a.hub, "[::1]:9"), 0);
+	assert_int_equal(link_hub_call(a.hub, "no-such-host.invalid:9"), 0);
+	assert_int_equal(link_hub_call(a.hub, "no-such-host.invalid:9"), 0);
+	link_hub_call_no_more(a.hub, "no-such-host.invalid:9");
+	snprintf(address, sizeof address, "127.0.0.1:%u", link_hub_port(a.hub));
+	o = (struct link_options){ a.keys, a.key, env_system(), address, &events, &a };
+	assert_int_equal(link_hub_start(&o, &h), -EADDRINUSE);
+	assert_non_null(strstr(err_last(), address));
+	stop(&a);
+}
+
+static void key_files(void **state)
+{
+	struct keys *k;
+	struct node_key *n, *again;
+	uint8_t signature[NODE_SIGNATURE_BYTES];
+	char text[600];
+
+	(void)state;
+	assert_int_equal(keys_load(in_dir("none"), &k), -ENOENT);
+	assert_non_null(strstr(err_last(), "clonesync keygen"));
+	snprintf(text, sizeof text, "# the site's\n\n%s\r\n%s", key_a, key_b);
+	write_keys("k", text, 0640);
+	assert_int_equal(keys_load(in_dir("k"), &k), 0);
+	assert_int_equal(keys_count(k), 2);
+	assert_memory_not_equal(keys_psk(k, 0), keys_psk(k, 1), KEY_BYTES);
+	assert_string_not_equal(keys_name(k, 0), keys_name(k, 1));
+	keys_free(k);
+	write_keys("k", text, 0644);
+	assert_int_equal(keys_load(in_dir("k"), &k), -EPERM);
+	assert_null(strstr(err_last(), key_a));
+	snprintf(text, sizeof text, "%s\n%.40s\n", key_a, key_b);
+	write_keys("k", text, 0600);
+	assert_int_equal(keys_load(in_dir("k"), &k), ERR_CONFIG);
+	assert_non_null(strstr(err_last(), "line 2"));
+	assert_null(strstr(err_last(), "="));
+	write_keys("k", "# nothing\n", 0600);
+	assert_int_equal(keys_load(in_dir("k"), &k), ERR_CONFIG);
+	assert_int_equal(node_key_load(in_dir("n"), &n), 0);
+	assert_int_equal(node_key_load(in_dir("n"), &again), 0);
+	assert_memory_equal(node_key_public(n), node_key_public(again), NODE_KEY_BYTES);
+	node_key_sign(n, "words", 5, signature);
+	assert_int_equal(node_key_verify(node_key_public(again), "words", 5, signature), 1);
+	assert_int_equal(node_key_verify(node_key_public(again), "other", 5, signature), 0);
+	node_key_free(n);
+	node_key_free(again);
+	write_keys("n", "short", 0600);
+	assert_int_equal(node_key_load(in_dir("n"), &n), ERR_CONFIG);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(frames_get_through), cmocka_unit_test(keys_decide), cmocka_unit_test(one_link_between_two),
+		cmocka_unit_test(refused), cmocka_unit_test(nonsense_ends_it), cmocka_unit_test(who_does_not_read_is_dropped),
+		cmocka_unit_test(strangers), cmocka_unit_test(addresses), cmocka_unit_test(key_files),
+	};
+
+	return cmocka_run_group_tests(tests, setup, teardown);
+}
