@@ -1,0 +1,85 @@
+/*
+ * check.c - what has to be so when everything was mended and came to rest.
+ *
+ * R1: all trees are the same, and their sums. R3: every content that somebody wrote and nobody replaced or deleted is in the trees or in a trash. R4: what was
+ * deleted, and the deletion noted, is in no tree. (R2 is judged whenever something comes into a tree, simtree.c.)
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "syncworld.h"
+
+static int by_path(const void *a, const void *b)
+{
+	return strcmp(((const struct name *)a)->path, ((const struct name *)b)->path);
+}
+
+static void list_tree(const struct machine *m, struct names *ret)
+{
+	simtree_names_copy(&m->tree.now, ret);
+	for (size_t i = 0; i < ret->count;) {
+		if (strncmp(ret->all[i].path, TREE_CORNER, strlen(TREE_CORNER)) == 0)
+			ret->all[i] = ret->all[--ret->count];
+		else
+			i++;
+	}
+	if (ret->count)
+		qsort(ret->all, ret->count, sizeof *ret->all, by_path);
+}
+
+static bool same_inode(const struct inode *a, const struct inode *b)
+{
+	if (a->kind != b->kind || a->mode != b->mode)
+		return false;
+	if (a->kind == ENTRY_DIR)
+		return true;
+	if (a->mtime_ns != b->mtime_ns || a->len != b->len)
+		return false;
+	return a->kind == ENTRY_SYMLINK ? strcmp(a->target, b->target) == 0 : !a->len || memcmp(a->data, b->data, a->len) == 0;
+}
+
+static void compare(struct world *w, const struct machine *x, const struct machine *y)
+{
+	struct names a = { NULL, 0, 0 }, b = { NULL, 0, 0 };
+	size_t i = 0;
+
+	list_tree(x, &a);
+	list_tree(y, &b);
+	while (i < a.count && i < b.count && strcmp(a.all[i].path, b.all[i].path) == 0 && same_inode(a.all[i].in, b.all[i].in))
+		i++;
+	if (i < a.count || i < b.count) {
+		const char *p = i >= a.count ? b.all[i].path : i >= b.count ? a.all[i].path : strcmp(a.all[i].path, b.all[i].path) < 0 ? a.all[i].path : b.all[i].path;
+		const struct inode *in = simtree_find(&x->tree, p), *on = simtree_find(&y->tree, p);
+
+		world_violation(w, "R1: %s is not the same on %u and %u (kind %d/%d, token %u/%u, mode %o/%o, mtime %lld/%lld)", p, x->number, y->number,
+				in ? (int)in->kind : 0, on ? (int)on->kind : 0, in ? token_of(w, in) : 0, on ? token_of(w, on) : 0, in ? in->mode : 0,
+				on ? on->mode : 0, in ? (long long)in->mtime_ns : 0, on ? (long long)on->mtime_ns : 0);
+	}
+	free(a.all);
+	free(b.all);
+}
+
+void check_end(struct world *w)
+{
+	struct node_status first, s;
+
+	node_status(w->m[0].node, &first);
+	for (unsigned i = 1; i < w->count; i++) {
+		compare(w, &w->m[0], &w->m[i]);
+		node_status(w->m[i].node, &s);
+		if (!sum_equal(first.root, s.root))
+			world_violation(w, "R1: the sums of 0 and %u differ", i);
+	}
+	for (uint32_t t = 1; t <= w->token_count; t++) {
+		bool kept = false;
+
+		for (unsigned i = 0; i < w->count && !kept; i++)
+			kept = machine_has(&w->m[i], t, HAS_AT_REST);
+		if (w->tokens[t].closed && !w->tokens[t].released && !kept)
+			world_violation(w, "R3: token %u, written on %u, is nowhere", t, w->tokens[t].maker);
+		if (w->tokens[t].firm && !w->tokens[t].touched && w->tokens[t].deleted_by)
+			for (unsigned i = 0; i < w->count; i++)
+				if (machine_has(&w->m[i], t, HAS_TREE))
+					world_violation(w, "R4: token %u was deleted on %d, and is in the tree of %u", t, w->tokens[t].deleted_by - 1, i);
+	}
+}

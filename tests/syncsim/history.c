@@ -1,0 +1,260 @@
+/*
+ * history.c - what happens: users act while machines lose links, processes, power, indexes and disks; then everything is mended, and has to come to rest.
+ */
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "syncworld.h"
+
+#define REST_STEPS 400000u
+#define REST_NS (900ull * 1000000000ull)
+
+static struct machine *some_machine(struct world *w)
+{
+	return &w->m[world_random(w, w->count)];
+}
+
+/* All of what was on a machine's disk is gone, or another's image is on it. */
+static void lose_disk(struct machine *m, struct machine *image)
+{
+	uint8_t *before = ledger_before(m->w, m);
+
+	machine_kill(m);
+	ledger_unfirm(m, true);
+	simtree_clear(&m->tree);
+	machine_forget_index(m);
+	if (image) {
+		simtree_copy(&image->tree, &m->tree);
+		machine_copy_index(image, m, "data.mdb");
+		world_say(m->w, "%u becomes an image of %u", m->number, image->number);
+	} else {
+		world_say(m->w, "%u has a new disk", m->number);
+	}
+	rng_fill(&m->w->rng, m->key, sizeof m->key);
+	rng_fill(&m->w->rng, m->boot, sizeof m->boot);
+	ledger_after(m, before);
+}
+
+/* A backup of tree and index, brought back later. */
+struct backup { bool there; unsigned of; struct machine m; };
+
+static void take_backup(struct world *w, struct backup *b)
+{
+	struct machine *m = some_machine(w);
+
+	if (b->there)
+		return;
+	b->there = true;
+	b->of = m->number;
+	b->m.w = w;
+	b->m.env = m->env;
+	b->m.number = m->number;
+	simtree_init(&b->m.tree, &b->m);
+	b->m.env.real_ns = m->env.real_ns;
+	simtree_copy(&m->tree, &b->m.tree);
+	snprintf(b->m.dir, sizeof b->m.dir, "%s", m->dir);
+	machine_copy_index(m, m, "backup.mdb");
+	world_say(w, "%u is backed up", m->number);
+}
+
+static void bring_back(struct world *w, struct backup *b)
+{
+	struct machine *m = &w->m[b->of];
+	uint8_t *before;
+	char from[256], to[256];
+
+	if (!b->there)
+		return;
+	before = ledger_before(w, m);
+	machine_kill(m);
+	ledger_unfirm(m, true);
+	simtree_clear(&m->tree);
+	simtree_copy(&b->m.tree, &m->tree);
+	if (world_chance(w, 500)) {
+		machine_forget_index(m);
+		snprintf(from, sizeof from, "%s/backup.mdb", m->dir);
+		snprintf(to, sizeof to, "%s/data.mdb", m->dir);
+		rename(from, to);
+	}
+	rng_fill(&w->rng, m->boot, sizeof m->boot);
+	world_say(w, "%u is as it was backed up", m->number);
+	ledger_after(m, before);
+	b->there = false;
+}
+
+static void something_happens(struct world *w, struct backup *b, uint64_t *crashes)
+{
+	struct machine *m = some_machine(w), *o = some_machine(w);
+	uint64_t what = world_random(w, 100);
+
+	if (what < 20 && m != o) {
+		world_say(w, "%u and %u are cut off", m->number, o->number);
+		world_cut(w, m->number, o->number, true);
+	} else if (what < 40 && m != o) {
+		world_cut(w, m->number, o->number, false);
+	} else if (what < 52 && m->node) {
+		m->die_at = 1 + world_random(w, 60);
+		++*crashes;
+	} else if (what < 60 && m->node) {
+		machine_stop(m);
+	} else if (what < 72) {
+		machine_power_loss(m);
+		++*crashes;
+	} else if (what < 74) {
+		machine_kill(m);
+		machine_forget_index(m);
+		ledger_unfirm(m, true);
+		world_say(w, "%u has lost its index", m->number);
+	} else if (what < 76) {
+		lose_disk(m, NULL);
+	} else if (what < 78 && m != o && !o->crashed) {
+		lose_disk(m, o);
+	} else if (what < 81) {
+		take_backup(w, b);
+	} else if (what < 83) {
+		bring_back(w, b);
+	} else if (what < 86) {
+		m->skew_ns += ((int64_t)world_random(w, 7200) - 3600) * 1000000000;
+		if (m->skew_ns > 7200000000000 || m->skew_ns < -7200000000000)
+			m->skew_ns = 0;
+	} else if (what < 92 && m->node && m->events) {
+		while (m->events) { /* the kernel's queue ran over */
+			struct sim_event *e = m->events;
+
+			m->events = e->next;
+			free(e);
+		}
+		m->events_end = &m->events;
+		machine_event(m, "", true);
+	} else if (what < 93) {
+		world_say(w, "the root of %u is gone", m->number);
+		m->tree.missing = true;
+		machine_event(m, "", true);
+	} else if (!m->node) {
+		machine_boot(m);
+	}
+}
+
+static void mend(struct world *w)
+{
+	w->faults = w->users = false;
+	for (unsigned i = 0; i < w->count; i++) {
+		struct machine *m = &w->m[i];
+
+		m->die_at = 0;
+		m->cut = 0;
+		if (m->tree.missing) /* it halted, or would have: the operator mounts it, and starts it again */
+			machine_kill(m);
+		m->tree.missing = false;
+		user_finish(m);
+		machine_boot(m);
+	}
+	world_say(w, "everything is mended");
+}
+
+static bool at_rest(struct world *w)
+{
+	for (unsigned i = 0; i < w->count; i++) {
+		struct machine *m = &w->m[i];
+		struct node_status s;
+
+		if (!m->node) {
+			machine_boot(m);
+			return false;
+		}
+		if (!machine_idle(m))
+			return false;
+		node_status(m->node, &s);
+		if (s.wanted || s.joining || s.compared + 1 < w->count)
+			return false;
+		for (unsigned k = 0; k < w->count; k++)
+			if (m->links[k].in)
+				return false;
+	}
+	return true;
+}
+
+static void unrest(struct world *w, const char *what)
+{
+	for (unsigned i = 0; i < w->count; i++) {
+		struct machine *m = &w->m[i];
+		struct node_status s = { 0 };
+
+		if (m->node)
+			node_status(m->node, &s);
+		world_say(w, "%u: dirty %llu wanted %llu peers %llu compared %llu joining %d halted %d working %d error %d", i, (unsigned long long)s.dirty,
+			  (unsigned long long)s.wanted, (unsigned long long)s.peers, (unsigned long long)s.compared, s.joining, s.halted, s.working,
+			  s.error);
+	}
+	world_violation(w, "%s (%llu steps)", what, (unsigned long long)w->steps);
+}
+
+static void come_to_rest(struct world *w)
+{
+	uint64_t until = w->now_ns + REST_NS, steps = w->steps + REST_STEPS;
+
+	while (!at_rest(w) && !w->violation[0]) {
+		for (unsigned i = 0; i < w->count; i++)
+			user_finish(&w->m[i]);
+		if (!world_step(w) && !at_rest(w))
+			unrest(w, "nothing goes on, and not all is done");
+		else if (w->now_ns > until || w->steps > steps)
+			unrest(w, "it does not come to rest");
+	}
+}
+
+int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_result *ret)
+{
+	struct world *w = malloc(sizeof *w);
+	static struct backup b;
+	uint64_t steps, calm;
+	char path[256];
+
+	if (!w)
+		abort();
+	memset(ret, 0, sizeof *ret);
+	memset(&b, 0, sizeof b);
+	world_init(w, seed, brk, trace);
+	w->users = true;
+	w->faults = world_chance(w, 500);
+	w->user_permille = (unsigned)world_random(w, 120);
+	w->user_ops_most = 10 + world_random(w, 100);
+	steps = 300 + world_random(w, 2500);
+	calm = 20 + world_random(w, 200); /* steps between two blows */
+	for (unsigned i = 0; i < w->count; i++) {
+		w->m[i].skew_ns = world_chance(w, 300) ? ((int64_t)world_random(w, 7200) - 3600) * 1000000000 : 0;
+		for (unsigned k = 0; k < 5 && world_chance(w, 500); k++)
+			user_act(&w->m[i]);
+		machine_boot(&w->m[i]);
+	}
+	while (w->steps < steps && !w->violation[0]) {
+		if (world_random(w, calm) == 0)
+			something_happens(w, &b, &ret->crashes);
+		if (world_chance(w, 60))
+			user_act(some_machine(w));
+		if (world_chance(w, 30))
+			machine_boot(some_machine(w));
+		if (!world_step(w)) {
+			w->steps++;
+			w->now_ns += 1000000;
+		}
+	}
+	mend(w);
+	come_to_rest(w);
+	if (!w->violation[0])
+		check_end(w);
+	snprintf(ret->violation, sizeof ret->violation, "%s", w->violation);
+	ret->hash = w->hash;
+	ret->steps = w->steps;
+	ret->user_ops = w->user_ops;
+	ret->virtual_ms = w->now_ns / 1000000;
+	for (unsigned i = 0; i < w->count; i++) {
+		snprintf(path, sizeof path, "%s/backup.mdb", w->m[i].dir);
+		unlink(path);
+	}
+	simtree_free(&b.m.tree);
+	world_free(w);
+	free(w);
+	return ret->violation[0] ? 1 : 0;
+}

@@ -1,0 +1,606 @@
+/*
+ * simtree.c - the tree of a simulated machine: a table of names and inodes.
+ *
+ * Names are journaled: a power loss takes the last changes, from the end, back to the last sync of a directory at most. Contents are not: of an inode that was
+ * not synced, the old content, the new, the new's length with zeros, or a half is left. Times of files have the kernel's tick.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+#include "hash.h"
+#include "simtree_impl.h"
+
+/* --- names --- */
+
+static const char *tree_intern(struct world *w, const char *path)
+{
+	char **p;
+
+	for (size_t i = 0; i < w->interned_count; i++)
+		if (strcmp(w->interned[i], path) == 0)
+			return w->interned[i];
+	p = realloc(w->interned, (w->interned_count + 1) * sizeof *p);
+	if (!p)
+		abort();
+	w->interned = p;
+	w->interned[w->interned_count] = strdup(path);
+	return w->interned[w->interned_count++];
+}
+
+struct name *names_find(const struct sim_tree *s, const char *path)
+{
+	for (size_t i = 0; i < s->now.count; i++)
+		if (strcmp(s->now.all[i].path, path) == 0)
+			return &s->now.all[i];
+	return NULL;
+}
+
+struct inode *simtree_find(const struct sim_tree *s, const char *path)
+{
+	struct name *n = names_find(s, path);
+
+	return n ? n->in : NULL;
+}
+
+void simtree_names_copy(const struct names *from, struct names *to)
+{
+	if (to->cap < from->count) {
+		to->all = realloc(to->all, (from->count + 16) * sizeof *to->all);
+		if (!to->all)
+			abort();
+		to->cap = from->count + 16;
+	}
+	if (from->count)
+		memcpy(to->all, from->all, from->count * sizeof *from->all);
+	to->count = from->count;
+}
+
+/* Before a change of names. */
+void names_journal(struct sim_tree *s)
+{
+	if (s->past_count == PAST_MOST) { /* the kernel has written the oldest by now */
+		struct names first = s->past[0];
+
+		memmove(s->past, s->past + 1, (PAST_MOST - 1) * sizeof s->past[0]);
+		s->past[PAST_MOST - 1] = first;
+		s->past_count--;
+	}
+	simtree_names_copy(&s->now, &s->past[s->past_count++]);
+}
+
+void names_add(struct sim_tree *s, const char *path, struct inode *in)
+{
+	if (s->now.count == s->now.cap) {
+		s->now.cap = s->now.cap ? 2 * s->now.cap : 32;
+		s->now.all = realloc(s->now.all, s->now.cap * sizeof *s->now.all);
+		if (!s->now.all)
+			abort();
+	}
+	s->now.all[s->now.count++] = (struct name){ tree_intern(s->m->w, path), in };
+}
+
+void names_drop(struct sim_tree *s, const char *path)
+{
+	struct name *n = names_find(s, path);
+
+	if (n)
+		*n = s->now.all[--s->now.count];
+}
+
+bool names_below(const char *path, const char *dir)
+{
+	size_t n = strlen(dir);
+
+	return n == 0 || (strncmp(path, dir, n) == 0 && path[n] == '/');
+}
+
+bool names_in_corner(const char *path)
+{
+	return strcmp(path, TREE_CORNER) == 0 || names_below(path, TREE_CORNER);
+}
+
+bool simtree_is_dir(const struct sim_tree *s, const char *path)
+{
+	const struct inode *in = simtree_find(s, path);
+
+	return !path[0] || (in && in->kind == ENTRY_DIR);
+}
+
+/* The directory that path is in: 0, -ENOENT, -ENOTDIR. */
+int names_parent(const struct sim_tree *s, const char *path)
+{
+	char dir[ENTRY_PATH_MAX + 1];
+
+	for (const char *slash = strchr(path, '/'); slash; slash = strchr(slash + 1, '/')) {
+		const struct inode *in;
+
+		memcpy(dir, path, (size_t)(slash - path));
+		dir[slash - path] = '\0';
+		in = simtree_find(s, dir);
+		if (!in)
+			return -ENOENT;
+		if (in->kind != ENTRY_DIR)
+			return in->kind == ENTRY_SYMLINK ? -ELOOP : -ENOTDIR;
+	}
+	return 0;
+}
+
+bool names_is_empty(const struct sim_tree *s, const char *dir)
+{
+	for (size_t i = 0; i < s->now.count; i++)
+		if (names_below(s->now.all[i].path, dir))
+			return false;
+	return true;
+}
+
+static int64_t file_time(const struct sim_tree *s)
+{
+	uint64_t now = s->m->env.real_ns(&s->m->env);
+
+	return (int64_t)(now / TICK_NS * TICK_NS);
+}
+
+void simtree_touch(struct sim_tree *s, struct inode *in, bool mtime)
+{
+	if (s->m->w->brk == SYNC_BREAK_STAT_OLD && s->acting && in->mtime_ns)
+		return;
+	in->ctime_ns = file_time(s);
+	if (mtime)
+		in->mtime_ns = file_time(s);
+}
+
+struct inode *simtree_inode(struct sim_tree *s, enum entry_kind kind)
+{
+	struct inode *in = calloc(1, sizeof *in);
+
+	if (!in)
+		abort();
+	in->id = ++s->m->w->inode_ids;
+	in->kind = kind;
+	in->mode = kind == ENTRY_DIR ? 0755 : kind == ENTRY_FILE ? 0644 : 0777;
+	in->dirty = true;
+	in->all = s->m->w->inodes;
+	s->m->w->inodes = in;
+	simtree_touch(s, in, true);
+	return in;
+}
+
+/* Moves a name, and everything below it. */
+void names_move(struct sim_tree *s, const char *from, const char *to)
+{
+	char path[2 * ENTRY_PATH_MAX + 2];
+	size_t n = strlen(from);
+
+	for (size_t i = 0; i < s->now.count; i++) {
+		struct name *x = &s->now.all[i];
+
+		if (strcmp(x->path, from) != 0 && !names_below(x->path, from))
+			continue;
+		snprintf(path, sizeof path, "%s%s", to, x->path + n);
+		x->path = tree_intern(s->m->w, path);
+	}
+}
+
+void tree_tell(struct sim_tree *s, const char *path)
+{
+	if (!names_in_corner(path))
+		machine_event(s->m, path, simtree_is_dir(s, path));
+}
+
+/* --- what happens at each call --- */
+
+int tree_enter(struct tree *t, bool changes)
+{
+	struct sim_tree *s = sim_of(t);
+	struct machine *m = s->m;
+	struct world *w = m->w;
+
+	if (m->crashed)
+		return ERR_CRASHED;
+	if (m->die_at && --m->die_at == 0) {
+		m->crashed = true;
+		world_say(w, "%u dies at a call to its tree", m->number);
+		return ERR_CRASHED;
+	}
+	w->now_ns += 1000 + world_random(w, 20000);
+	if (w->users && world_chance(w, w->user_permille))
+		user_act(m);
+	if (s->missing)
+		return -ENOENT;
+	if (w->faults && world_chance(w, 2))
+		return changes && world_chance(w, 500) ? -ENOSPC : -EIO;
+	return 0;
+}
+
+/* The process may die right behind what it did. */
+void tree_leave(struct tree *t)
+{
+	struct machine *m = sim_of(t)->m;
+
+	if (m->die_at && --m->die_at == 0) {
+		m->crashed = true;
+		world_say(m->w, "%u dies behind a call to its tree", m->number);
+	}
+}
+
+static void fill_stat(const struct inode *in, struct tree_stat *ret)
+{
+	memset(ret, 0, sizeof *ret);
+	ret->carried = true;
+	ret->kind = in->kind;
+	ret->id.ino = in->id;
+	ret->id.size = in->kind == ENTRY_FILE ? in->len : 0;
+	ret->id.links = 1;
+	ret->id.mtime_s = in->mtime_ns / 1000000000;
+	ret->id.mtime_ns = (uint32_t)(in->mtime_ns % 1000000000);
+	ret->id.ctime_s = in->ctime_ns / 1000000000;
+	ret->id.ctime_ns = (uint32_t)(in->ctime_ns % 1000000000);
+	ret->mode = in->mode;
+}
+
+int tree_resolve(struct tree *t, const char *path, bool changes, struct inode **ret)
+{
+	struct sim_tree *s = sim_of(t);
+	int rc = tree_enter(t, changes);
+
+	if (rc)
+		return rc;
+	if (!entry_path_valid(path, strlen(path)) || names_in_corner(path))
+		return -EINVAL;
+	rc = names_parent(s, path);
+	if (rc)
+		return rc;
+	*ret = simtree_find(s, path);
+	return *ret ? 0 : -ENOENT;
+}
+
+const char *tree_corner(const char *dir, const char *name)
+{
+	static char path[512];
+
+	snprintf(path, sizeof path, "%s%s", dir, name);
+	return path;
+}
+
+int tree_resolve_temp(struct tree *t, const char *temp, bool changes, struct inode **ret)
+{
+	int rc = tree_enter(t, changes);
+
+	if (rc)
+		return rc;
+	*ret = simtree_find(sim_of(t), tree_corner(CORNER_TMP, temp));
+	return *ret ? 0 : -ENOENT;
+}
+
+/* --- looking --- */
+
+static int sim_stat(struct tree *t, const char *path, struct tree_stat *ret)
+{
+	struct inode *in;
+	int rc = tree_resolve(t, path, false, &in);
+
+	if (!rc)
+		fill_stat(in, ret);
+	return rc;
+}
+
+static int sim_list(struct tree *t, const char *dir, tree_visit visit, void *user)
+{
+	struct sim_tree *s = sim_of(t);
+	struct names all = { NULL, 0, 0 };
+	size_t n = strlen(dir);
+	struct tree_stat st;
+	int rc = tree_enter(t, false);
+
+	if (!rc && n)
+		rc = names_parent(s, dir);
+	if (!rc && n && !simtree_find(s, dir))
+		rc = -ENOENT;
+	if (!rc && !simtree_is_dir(s, dir))
+		rc = -ENOTDIR;
+	if (rc)
+		return rc;
+	simtree_names_copy(&s->now, &all);
+	for (size_t i = 0; i < all.count && !rc; i++) {
+		const char *name = all.all[i].path + (n ? n + 1 : 0);
+
+		if (!names_below(all.all[i].path, dir) || names_in_corner(all.all[i].path) || strchr(name, '/'))
+			continue;
+		fill_stat(all.all[i].in, &st);
+		rc = visit(user, name, strlen(name), &st);
+	}
+	free(all.all);
+	return rc;
+}
+
+static int sim_describe(struct tree *t, const char *path, struct tree_stat *ret_st, struct entry *ret)
+{
+	struct inode *in;
+	int rc = tree_resolve(t, path, false, &in);
+
+	if (rc)
+		return rc;
+	fill_stat(in, ret_st);
+	entry_free(ret);
+	ret->kind = in->kind;
+	ret->mode = in->mode;
+	if (in->kind == ENTRY_DIR)
+		return 0;
+	ret->mtime_s = ret_st->id.mtime_s;
+	ret->mtime_ns = ret_st->id.mtime_ns;
+	ret->size = in->len;
+	if (in->kind == ENTRY_SYMLINK) {
+		ret->size = 0;
+		ret->target = strdup(in->target);
+	}
+	return 0;
+}
+
+/* --- contents --- */
+
+static int open_inode(struct sim_tree *s, struct inode *in, struct tree_file **ret)
+{
+	struct tree_file *f;
+
+	if (in->kind != ENTRY_FILE)
+		return -EINVAL;
+	f = calloc(1, sizeof *f);
+	if (!f)
+		return -ENOMEM;
+	f->s = s;
+	f->in = in;
+	*ret = f;
+	return 0;
+}
+
+static int sim_open(struct tree *t, const char *path, struct tree_file **ret)
+{
+	struct inode *in;
+	int rc = tree_resolve(t, path, false, &in);
+
+	return rc ? rc : open_inode(sim_of(t), in, ret);
+}
+
+static int sim_open_temp(struct tree *t, const char *temp, struct tree_file **ret)
+{
+	struct inode *in;
+	int rc = tree_resolve_temp(t, temp, false, &in);
+
+	return rc ? rc : open_inode(sim_of(t), in, ret);
+}
+
+static int sim_fstat(struct tree_file *f, struct tree_stat *ret)
+{
+	int rc = tree_enter(&f->s->t, false);
+
+	if (!rc)
+		fill_stat(f->in, ret);
+	return rc;
+}
+
+static int64_t sim_read(struct tree_file *f, void *buf, size_t len, uint64_t off)
+{
+	int rc = tree_enter(&f->s->t, false);
+
+	if (rc)
+		return rc;
+	if (off >= f->in->len)
+		return 0;
+	if (len > f->in->len - off)
+		len = f->in->len - (size_t)off;
+	memcpy(buf, f->in->data + off, len);
+	return (int64_t)len;
+}
+
+static int sim_data(struct tree_file *f, uint64_t off, uint64_t *ret_data, uint64_t *ret_end)
+{
+	*ret_data = off;
+	*ret_end = f->in->len;
+	return 0;
+}
+
+static int sim_quiet(struct tree_file *f)
+{
+	int rc = tree_enter(&f->s->t, false);
+
+	if (rc)
+		return rc;
+	if (f->s->m->w->brk == SYNC_BREAK_QUIET_LIES)
+		return 1;
+	if (f->in->writers)
+		return 0;
+	f->leased = f->in->leased = true;
+	f->in->broken = false;
+	return 1;
+}
+
+static int sim_still_quiet(struct tree_file *f)
+{
+	int rc = tree_enter(&f->s->t, false);
+
+	return rc ? rc : f->s->m->w->brk == SYNC_BREAK_QUIET_LIES || (!f->in->broken && !f->in->writers);
+}
+
+static void sim_close(struct tree_file *f)
+{
+	if (f && f->leased)
+		f->in->leased = false;
+	free(f);
+}
+
+/* --- making --- */
+
+static int new_temp(struct tree *t, const char *temp, enum entry_kind kind, struct inode **ret)
+{
+	struct sim_tree *s = sim_of(t);
+	int rc = tree_resolve_temp(t, temp, true, ret);
+
+	if (rc != -ENOENT || s->missing)
+		return rc ? rc : -EEXIST;
+	names_journal(s);
+	*ret = simtree_inode(s, kind);
+	names_add(s, tree_corner(CORNER_TMP, temp), *ret);
+	return 0;
+}
+
+static int sim_make_file(struct tree *t, const char *temp, uint64_t size, struct tree_file **ret)
+{
+	struct inode *in;
+	int rc = new_temp(t, temp, ENTRY_FILE, &in);
+
+	if (rc)
+		return rc;
+	in->len = (size_t)size;
+	in->data = calloc(1, in->len + 1);
+	in->mode = 0600;
+	return open_inode(sim_of(t), in, ret);
+}
+
+static int sim_write(struct tree_file *f, const void *buf, size_t len, uint64_t off)
+{
+	int rc = tree_enter(&f->s->t, true);
+
+	if (rc)
+		return rc;
+	if (off + len > f->in->len)
+		return -EINVAL;
+	memcpy(f->in->data + off, buf, len);
+	f->in->dirty = true;
+	tree_leave(&f->s->t);
+	return 0;
+}
+
+static int sim_copy(struct tree_file *to, struct tree_file *from, uint64_t off, uint64_t len)
+{
+	if (off + len > from->in->len)
+		return -EIO;
+	return sim_write(to, from->in->data + off, (size_t)len, off);
+}
+
+static int sim_make_dir(struct tree *t, const char *temp)
+{
+	struct inode *in;
+
+	return new_temp(t, temp, ENTRY_DIR, &in);
+}
+
+static int sim_make_symlink(struct tree *t, const char *temp, const char *target)
+{
+	struct inode *in;
+	int rc = new_temp(t, temp, ENTRY_SYMLINK, &in);
+
+	if (!rc)
+		in->target = strdup(target);
+	return rc;
+}
+
+static int sim_link_from(struct tree *t, const char *path, const char *temp)
+{
+	(void)t;
+	(void)path;
+	(void)temp;
+	return -EOPNOTSUPP;
+}
+
+static void dress_inode(struct sim_tree *s, struct inode *in, const struct entry *e)
+{
+	in->mode = e->mode;
+	simtree_touch(s, in, false);
+	if (in->kind != ENTRY_DIR)
+		in->mtime_ns = e->mtime_s * 1000000000 + (int64_t)e->mtime_ns;
+}
+
+static int sim_dress_temp(struct tree *t, const char *temp, const struct entry *e, bool *ret_unknown)
+{
+	struct inode *in;
+	int rc = tree_resolve_temp(t, temp, true, &in);
+
+	*ret_unknown = false;
+	if (!rc) {
+		dress_inode(sim_of(t), in, e);
+		if (sim_of(t)->m->w->brk == SYNC_BREAK_WRITE_TORN && in->len > 8 && world_chance(sim_of(t)->m->w, 100))
+			memset(in->data + in->len / 2, 0, in->len - in->len / 2);
+	}
+	return rc;
+}
+
+static int sim_dress(struct tree *t, const char *path, const struct entry *e, bool *ret_unknown)
+{
+	struct inode *in;
+	int rc = tree_resolve(t, path, true, &in);
+
+	*ret_unknown = false;
+	if (!rc)
+		dress_inode(sim_of(t), in, e);
+	return rc;
+}
+
+static int sim_stat_temp(struct tree *t, const char *temp, struct tree_stat *ret)
+{
+	struct inode *in;
+	int rc = tree_resolve_temp(t, temp, false, &in);
+
+	if (!rc)
+		fill_stat(in, ret);
+	return rc;
+}
+
+static int sim_remove_temp(struct tree *t, const char *temp)
+{
+	struct sim_tree *s = sim_of(t);
+	struct inode *in;
+	int rc = tree_resolve_temp(t, temp, false, &in);
+
+	if (rc)
+		return rc;
+	if (in->kind == ENTRY_DIR && !names_is_empty(s, tree_corner(CORNER_TMP, temp)))
+		return -ENOTEMPTY;
+	names_journal(s);
+	names_drop(s, tree_corner(CORNER_TMP, temp));
+	tree_leave(t);
+	return 0;
+}
+
+static int sim_rename_temp(struct tree *t, const char *from, const char *to)
+{
+	struct sim_tree *s = sim_of(t);
+	char path[512];
+	struct inode *in;
+	int rc = tree_resolve_temp(t, from, true, &in);
+
+	if (rc)
+		return rc;
+	snprintf(path, sizeof path, "%s", tree_corner(CORNER_TMP, from));
+	names_journal(s);
+	names_move(s, path, tree_corner(CORNER_TMP, to));
+	tree_leave(t);
+	return 0;
+}
+
+void simtree_looking(struct tree *t)
+{
+	t->stat = sim_stat;
+	t->list = sim_list;
+	t->describe = sim_describe;
+	t->open = sim_open;
+	t->open_temp = sim_open_temp;
+	t->fstat = sim_fstat;
+	t->read = sim_read;
+	t->data = sim_data;
+	t->quiet = sim_quiet;
+	t->still_quiet = sim_still_quiet;
+	t->close = sim_close;
+	t->make_file = sim_make_file;
+	t->write = sim_write;
+	t->copy = sim_copy;
+	t->make_dir = sim_make_dir;
+	t->make_symlink = sim_make_symlink;
+	t->link_from = sim_link_from;
+	t->dress_temp = sim_dress_temp;
+	t->dress = sim_dress;
+	t->stat_temp = sim_stat_temp;
+	t->remove_temp = sim_remove_temp;
+	t->rename_temp = sim_rename_temp;
+}

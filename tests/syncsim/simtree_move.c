@@ -1,0 +1,394 @@
+/* simtree_move.c - what changes the names of a simulated tree, what makes it durable, and what a machine's fate does to it. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "simtree_impl.h"
+
+/* --- changing places --- */
+
+/* R2: what comes into the tree is whole, as somebody wrote it. */
+static void judge_published(struct sim_tree *s, const char *path, const struct inode *in)
+{
+	if (in->kind == ENTRY_FILE && in->len && !ledger_knows(s->m->w, in->data, in->len))
+		world_violation(s->m->w, "R2: %u publishes %s with a content that nobody wrote (%zu bytes)", s->m->number, path, in->len);
+}
+
+static int sim_publish(struct tree *t, const char *temp, const char *path)
+{
+	struct sim_tree *s = sim_of(t);
+	struct inode *in, *there;
+	char from[512];
+	int rc = tree_resolve_temp(t, temp, true, &in);
+
+	if (!rc) {
+		rc = tree_resolve(t, path, true, &there);
+		rc = rc == -ENOENT && !names_parent(s, path) && !s->missing && !simtree_find(s, path) ? 0 : rc ? rc : -EEXIST;
+	}
+	if (rc)
+		return rc;
+	if (temp[0] != TREE_TEMP_KEEP)
+		judge_published(s, path, in);
+	snprintf(from, sizeof from, "%s", tree_corner(CORNER_TMP, temp));
+	names_journal(s);
+	names_move(s, from, path);
+	simtree_touch(s, in, false);
+	world_say(s->m->w, "%u publishes %s (inode %llu)", s->m->number, path, (unsigned long long)in->id);
+	tree_tell(s, path);
+	tree_leave(t);
+	return 0;
+}
+
+static int sim_exchange(struct tree *t, const char *temp, const char *path)
+{
+	struct sim_tree *s = sim_of(t);
+	struct inode *in, *there;
+	char at[512];
+	int rc = tree_resolve_temp(t, temp, true, &in);
+
+	if (!rc)
+		rc = tree_resolve(t, path, true, &there);
+	if (rc)
+		return rc;
+	snprintf(at, sizeof at, "%s", tree_corner(CORNER_TMP, temp));
+	names_journal(s);
+	names_move(s, at, TREE_CORNER "/between");
+	names_move(s, path, at);
+	names_move(s, TREE_CORNER "/between", path);
+	simtree_touch(s, in, false);
+	simtree_touch(s, there, false);
+	if (s->m->w->brk == SYNC_BREAK_EXCHANGE_LOSES && there->kind == ENTRY_FILE && there->len) {
+		struct inode *none = simtree_inode(s, ENTRY_FILE);
+		uint64_t id = none->id;
+
+		*none = (struct inode){ .all = none->all, .id = there->id, .kind = ENTRY_FILE, .len = there->len, .data = calloc(1, there->len + 1),
+					.mtime_ns = there->mtime_ns, .ctime_ns = there->ctime_ns, .mode = there->mode };
+		(void)id;
+		names_find(s, at)->in = none;
+	}
+	world_say(s->m->w, "%u exchanges %s (inode %llu for %llu)", s->m->number, path, (unsigned long long)in->id, (unsigned long long)there->id);
+	tree_tell(s, path);
+	tree_leave(t);
+	return 0;
+}
+
+static int sim_withdraw(struct tree *t, const char *path, const char *temp)
+{
+	struct sim_tree *s = sim_of(t);
+	struct inode *in;
+	int rc = tree_resolve(t, path, true, &in);
+
+	if (rc)
+		return rc;
+	names_journal(s);
+	names_move(s, path, tree_corner(CORNER_TMP, temp));
+	simtree_touch(s, in, false);
+	world_say(s->m->w, "%u withdraws %s (inode %llu)", s->m->number, path, (unsigned long long)in->id);
+	tree_tell(s, path);
+	tree_leave(t);
+	return 0;
+}
+
+static int sim_remove_dir(struct tree *t, const char *path)
+{
+	struct sim_tree *s = sim_of(t);
+	struct inode *in;
+	int rc = tree_resolve(t, path, true, &in);
+
+	if (!rc && in->kind != ENTRY_DIR)
+		rc = -ENOTDIR;
+	if (!rc && !names_is_empty(s, path))
+		rc = -ENOTEMPTY;
+	if (rc)
+		return rc;
+	names_journal(s);
+	names_drop(s, path);
+	world_say(s->m->w, "%u removes %s", s->m->number, path);
+	tree_tell(s, path);
+	tree_leave(t);
+	return 0;
+}
+
+static int sim_set_dir_time(struct tree *t, const char *path, int64_t sec, uint32_t ns)
+{
+	(void)path;
+	(void)sec;
+	(void)ns;
+	return tree_enter(t, true);
+}
+
+static int sim_trash(struct tree *t, const char *temp, const char *name)
+{
+	struct sim_tree *s = sim_of(t);
+	struct inode *in;
+	char from[512];
+	int rc = tree_resolve_temp(t, temp, true, &in);
+
+	if (rc)
+		return rc;
+	snprintf(from, sizeof from, "%s", tree_corner(CORNER_TMP, temp));
+	names_journal(s);
+	if (s->m->w->brk == SYNC_BREAK_TRASH_LOSES)
+		names_drop(s, from);
+	else
+		names_move(s, from, tree_corner(CORNER_TRASH, name));
+	world_say(s->m->w, "%u trashes inode %llu as %s", s->m->number, (unsigned long long)in->id, name);
+	tree_leave(t);
+	return 0;
+}
+
+/* --- durability --- */
+
+static void save(struct inode *in)
+{
+	free(in->synced);
+	in->synced = malloc(in->len + 1);
+	if (in->len)
+		memcpy(in->synced, in->data, in->len);
+	in->synced_len = in->len;
+	in->synced_mtime_ns = in->mtime_ns;
+	in->dirty = false;
+}
+
+static int sim_sync_file(struct tree_file *f)
+{
+	int rc = tree_enter(&f->s->t, true);
+
+	if (!rc && f->s->m->w->brk != SYNC_BREAK_SYNC_LIES)
+		save(f->in);
+	return rc;
+}
+
+static int sim_sync_dir(struct tree *t, const char *path)
+{
+	struct sim_tree *s = sim_of(t);
+	int rc = tree_enter(t, true);
+
+	if (!rc && path[0])
+		rc = names_parent(s, path);
+	if (!rc && path[0] && !simtree_find(s, path))
+		rc = -ENOENT;
+	if (!rc && !simtree_is_dir(s, path))
+		rc = -ENOTDIR;
+	if (!rc && s->m->w->brk != SYNC_BREAK_SYNC_LIES)
+		s->past_count = 0;
+	return rc;
+}
+
+static void lose_content(struct world *w, struct inode *in)
+{
+	size_t half;
+
+	if (in->kind != ENTRY_FILE || !in->dirty)
+		return;
+	switch (world_random(w, 4)) {
+	case 0: /* as it was synced; never: empty */
+		free(in->data);
+		in->data = calloc(1, in->synced_len + 1);
+		if (in->synced_len)
+			memcpy(in->data, in->synced, in->synced_len);
+		in->len = in->synced_len;
+		if (in->synced)
+			in->mtime_ns = in->synced_mtime_ns;
+		break;
+	case 1: /* zeros */
+		memset(in->data, 0, in->len);
+		break;
+	case 2: /* a half */
+		half = in->len / 2;
+		in->len = half;
+		break;
+	default: /* it had been written after all */
+		break;
+	}
+	ledger_content(w, in->data, in->len, 0);
+	save(in);
+}
+
+void simtree_power_loss(struct sim_tree *s)
+{
+	size_t back = world_random(s->m->w, s->past_count + 1);
+
+	if (back < s->past_count)
+		simtree_names_copy(&s->past[back], &s->now);
+	s->past_count = 0;
+	for (size_t i = 0; i < s->now.count; i++) {
+		if (s->now.all[i].in->half) /* its writer is gone as well */
+			ledger_content(s->m->w, s->now.all[i].in->data, s->now.all[i].in->len, 0);
+		s->now.all[i].in->writers = 0;
+		s->now.all[i].in->half = 0;
+		lose_content(s->m->w, s->now.all[i].in);
+	}
+}
+
+/* --- is it still the tree? --- */
+
+static int sim_alive(struct tree *t)
+{
+	struct sim_tree *s = sim_of(t);
+
+	return s->m->crashed || s->missing ? -ESTALE : 0;
+}
+
+static int sim_token_get(struct tree *t, uint8_t *ret)
+{
+	struct sim_tree *s = sim_of(t);
+
+	if (!s->has_token)
+		return -ENOENT;
+	memcpy(ret, s->token, sizeof s->token);
+	return 0;
+}
+
+static int sim_token_put(struct tree *t, const uint8_t *token)
+{
+	struct sim_tree *s = sim_of(t);
+
+	memcpy(s->token, token, sizeof s->token);
+	s->has_token = true;
+	return 0;
+}
+
+static void sim_free(struct tree *t)
+{
+	(void)t;
+}
+
+void simtree_init(struct sim_tree *s, struct machine *m)
+{
+	s->m = m;
+	simtree_looking(&s->t);
+	s->t.publish = sim_publish;
+	s->t.exchange = sim_exchange;
+	s->t.withdraw = sim_withdraw;
+	s->t.remove_dir = sim_remove_dir;
+	s->t.set_dir_time = sim_set_dir_time;
+	s->t.trash = sim_trash;
+	s->t.sync_file = sim_sync_file;
+	s->t.sync_dir = sim_sync_dir;
+	s->t.alive = sim_alive;
+	s->t.token_get = sim_token_get;
+	s->t.token_put = sim_token_put;
+	s->t.free = sim_free;
+}
+
+/* Whatever begins with an x may be somebody's; all else in the corner was being made. */
+void simtree_open(struct sim_tree *s)
+{
+	char path[512];
+
+	for (size_t i = 0; i < s->now.count; i++) {
+		const char *name = s->now.all[i].path + strlen(CORNER_TMP);
+
+		if (strncmp(s->now.all[i].path, CORNER_TMP, strlen(CORNER_TMP)) != 0 || strchr(name, '/'))
+			continue;
+		if (s->now.all[i].in->leased)
+			s->now.all[i].in->leased = false;
+		if (name[0] == TREE_TEMP_KEEP && s->m->w->brk != SYNC_BREAK_TEMP_REMOVED &&
+		    (s->now.all[i].in->kind != ENTRY_DIR || !names_is_empty(s, s->now.all[i].path))) {
+			snprintf(path, sizeof path, "%s%s", CORNER_TRASH, name);
+			names_move(s, s->now.all[i].path, path);
+		} else {
+			names_drop(s, s->now.all[i].path);
+			i--;
+		}
+	}
+	for (size_t i = 0; i < s->now.count; i++)
+		s->now.all[i].in->leased = false;
+	s->past_count = 0;
+}
+
+void simtree_clear(struct sim_tree *s)
+{
+	s->now.count = 0;
+	s->past_count = 0;
+	s->has_token = false;
+}
+
+/* Another disk with the same on it: inodes are its own. */
+void simtree_copy(const struct sim_tree *from, struct sim_tree *to)
+{
+	to->now.count = 0;
+	to->past_count = 0;
+	for (size_t i = 0; i < from->now.count; i++) {
+		const struct inode *a = from->now.all[i].in;
+		struct inode *b = simtree_inode(to, a->kind);
+
+		b->mode = a->mode;
+		b->mtime_ns = a->mtime_ns;
+		b->ctime_ns = a->ctime_ns;
+		b->id = a->id; /* an image has the same numbers */
+		b->len = a->len;
+		b->data = malloc(a->len + 1);
+		if (a->len)
+			memcpy(b->data, a->data, a->len);
+		b->target = a->target ? strdup(a->target) : NULL;
+		save(b);
+		if (a->writers || a->half)
+			ledger_content(to->m->w, b->data, b->len, 0);
+		names_add(to, from->now.all[i].path, b);
+	}
+	memcpy(to->token, from->token, sizeof to->token);
+	to->has_token = from->has_token;
+}
+
+void simtree_free(struct sim_tree *s)
+{
+	free(s->now.all);
+	for (size_t i = 0; i < PAST_MOST; i++)
+		free(s->past[i].all);
+}
+
+/* --- users --- */
+
+int simtree_user_put(struct sim_tree *s, const char *path, struct inode *in)
+{
+	struct inode *there = simtree_find(s, path);
+	int rc = names_parent(s, path);
+
+	if (rc)
+		return rc;
+	if (there && there->kind == ENTRY_DIR)
+		return -EISDIR;
+	names_journal(s);
+	if (there)
+		names_drop(s, path);
+	names_add(s, path, in);
+	tree_tell(s, path);
+	return 0;
+}
+
+int simtree_user_remove(struct sim_tree *s, const char *path)
+{
+	if (!simtree_find(s, path))
+		return -ENOENT;
+	if (!names_is_empty(s, path))
+		return -ENOTEMPTY;
+	names_journal(s);
+	tree_tell(s, path);
+	names_drop(s, path);
+	return 0;
+}
+
+int simtree_user_rename(struct sim_tree *s, const char *from, const char *to)
+{
+	struct inode *in = simtree_find(s, from), *there = simtree_find(s, to);
+	int rc = names_parent(s, to);
+
+	if (!in)
+		return -ENOENT;
+	if (rc)
+		return rc;
+	if (strcmp(from, to) == 0 || names_below(to, from) || (there && (there->kind == ENTRY_DIR) != (in->kind == ENTRY_DIR)))
+		return -EINVAL;
+	if (there && there->kind == ENTRY_DIR && !names_is_empty(s, to))
+		return -ENOTEMPTY;
+	names_journal(s);
+	if (there)
+		names_drop(s, to);
+	tree_tell(s, from);
+	names_move(s, from, to);
+	simtree_touch(s, in, false);
+	tree_tell(s, to);
+	return 0;
+}

@@ -1,0 +1,588 @@
+/*
+ * syncworld.c - machines, processes, links, and who goes next: the seed.
+ *
+ * A process is a node with its jobs, its watcher's queue, its ends of links. When a call to its tree says that it died, it is taken apart before anything else of
+ * it happens. Jobs run in one go but for what the tree does between two calls.
+ */
+#include "syncworld.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "err.h"
+
+const char *const sync_break_names[SYNC_BREAK_COUNT] = {
+	[SYNC_BREAK_NONE] = "none", [SYNC_BREAK_SYNC_LIES] = "sync-lies", [SYNC_BREAK_EXCHANGE_LOSES] = "exchange-loses",
+	[SYNC_BREAK_TRASH_LOSES] = "trash-loses", [SYNC_BREAK_QUIET_LIES] = "quiet-lies", [SYNC_BREAK_FRAME_LOST] = "frame-lost",
+	[SYNC_BREAK_EVENT_LOST] = "event-lost", [SYNC_BREAK_STAT_OLD] = "stat-old", [SYNC_BREAK_TEMP_REMOVED] = "temp-removed",
+	[SYNC_BREAK_WRITE_TORN] = "write-torn",
+};
+
+void world_say(struct world *w, const char *fmt, ...)
+{
+	char text[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(text, sizeof text, fmt, ap);
+	va_end(ap);
+	w->hash = hash_xxh3(text, strlen(text), w->hash ^ w->now_ns);
+	if (w->trace)
+		printf("%12.6f %s\n", (double)(w->now_ns % 1000000000000ull) / 1e9, text);
+}
+
+void world_violation(struct world *w, const char *fmt, ...)
+{
+	va_list ap;
+
+	if (w->violation[0])
+		return;
+	va_start(ap, fmt);
+	vsnprintf(w->violation, sizeof w->violation, fmt, ap);
+	va_end(ap);
+	world_say(w, "VIOLATION %s", w->violation);
+}
+
+uint64_t world_random(struct world *w, uint64_t n)
+{
+	return n ? rng_below(&w->rng, n) : 0;
+}
+
+bool world_chance(struct world *w, unsigned permille)
+{
+	return world_random(w, 1000) < permille;
+}
+
+/* --- a machine's clocks --- */
+
+static struct machine *of_env(struct env *e)
+{
+	return (struct machine *)(void *)((char *)e - offsetof(struct machine, env));
+}
+
+static uint64_t boot_ns(struct env *e)
+{
+	return of_env(e)->w->now_ns;
+}
+
+static uint64_t real_ns(struct env *e)
+{
+	struct machine *m = of_env(e);
+
+	return (uint64_t)((int64_t)(m->w->now_ns + 1700000000ull * 1000000000ull) + m->skew_ns);
+}
+
+static void env_random(struct env *e, void *p, size_t len)
+{
+	rng_fill(&of_env(e)->rng, p, len);
+}
+
+/* --- what a node asks of its host --- */
+
+static struct machine *of_host(struct node_host *h)
+{
+	return (struct machine *)(void *)((char *)h - offsetof(struct machine, host));
+}
+
+static void submit(struct node_host *h, struct node_job *j)
+{
+	struct machine *m = of_host(h);
+
+	j->next = m->todo;
+	m->todo = j;
+}
+
+static int host_send(struct node_host *h, void *link, struct buf *b)
+{
+	struct machine *m = of_host(h);
+	struct sim_link *l = link, *far = &l->other->links[m->number];
+	struct sim_frame *f;
+
+	if (!l->peer && !l->closing)
+		l->closing = false;
+	if (m->w->brk == SYNC_BREAK_FRAME_LOST && world_chance(m->w, 20)) {
+		buf_reset(b);
+		return 0;
+	}
+	f = malloc(sizeof *f + b->len);
+	if (!f)
+		abort();
+	f->next = NULL;
+	f->len = b->len;
+	memcpy(f->bytes, b->data, b->len);
+	*far->in_end = f;
+	far->in_end = &f->next;
+	buf_reset(b);
+	return 0;
+}
+
+static size_t host_queued(struct node_host *h, void *link)
+{
+	(void)h;
+	(void)link;
+	return 0;
+}
+
+static void host_close(struct node_host *h, void *link, const char *why)
+{
+	world_say(of_host(h)->w, "%u closes its link to %u: %s", of_host(h)->number, ((struct sim_link *)link)->other->number, why);
+	((struct sim_link *)link)->closing = true;
+}
+
+static void wake_at(struct node_host *h, uint64_t at)
+{
+	struct machine *m = of_host(h);
+
+	if (!m->alarm_ns || at < m->alarm_ns)
+		m->alarm_ns = at;
+}
+
+/* --- links --- */
+
+static void drop_frames(struct sim_link *l)
+{
+	while (l->in) {
+		struct sim_frame *f = l->in;
+
+		l->in = f->next;
+		free(f);
+	}
+	l->in_end = &l->in;
+}
+
+/* Both ends go down; a process that is dying is not told. */
+static void link_down(struct machine *a, struct machine *b)
+{
+	struct machine *ends[2] = { a, b };
+
+	for (int i = 0; i < 2; i++) {
+		struct sim_link *l = &ends[i]->links[ends[!i]->number];
+		struct node_peer *p = l->peer;
+
+		drop_frames(l);
+		l->peer = NULL;
+		l->closing = false;
+		if (p && ends[i]->node && !ends[i]->crashed)
+			node_down(ends[i]->node, p);
+	}
+}
+
+static void link_up(struct machine *a, struct machine *b)
+{
+	struct machine *ends[2] = { a, b };
+	struct frame_hello h[2];
+
+	memset(h, 0, sizeof h);
+	for (int i = 0; i < 2; i++) {
+		memcpy(h[i].node, ends[i]->key, sizeof h[i].node);
+		node_hello(ends[i]->node, &h[i]);
+	}
+	world_say(a->w, "link %u-%u is up", a->number, b->number);
+	for (int i = 0; i < 2; i++) {
+		struct sim_link *l = &ends[i]->links[ends[!i]->number];
+
+		if (node_up(ends[i]->node, l, &h[!i], &l->peer))
+			abort();
+	}
+}
+
+void world_cut(struct world *w, unsigned a, unsigned b, bool cut)
+{
+	unsigned x = 1u << b, y = 1u << a;
+
+	w->m[a].cut = cut ? w->m[a].cut | x : w->m[a].cut & ~x;
+	w->m[b].cut = cut ? w->m[b].cut | y : w->m[b].cut & ~y;
+	if (cut && (w->m[a].links[b].peer || w->m[b].links[a].peer))
+		link_down(&w->m[a], &w->m[b]);
+}
+
+/* --- processes --- */
+
+void machine_event(struct machine *m, const char *path, bool deep)
+{
+	struct sim_event *e;
+
+	if (!m->node || m->crashed)
+		return;
+	if (m->w->brk == SYNC_BREAK_EVENT_LOST && world_chance(m->w, 300))
+		return;
+	e = malloc(sizeof *e + strlen(path) + 1);
+	if (!e)
+		abort();
+	strcpy(e->path, path);
+	e->deep = deep;
+	e->next = NULL;
+	*m->events_end = e;
+	m->events_end = &e->next;
+}
+
+static void drop_events(struct machine *m)
+{
+	while (m->events) {
+		struct sim_event *e = m->events;
+
+		m->events = e->next;
+		free(e);
+	}
+	m->events_end = &m->events;
+}
+
+static void index_path(const struct machine *m, const char *name, char *ret, size_t cap)
+{
+	snprintf(ret, cap, "%s/%s", m->dir, name);
+}
+
+static void copy_file(const char *from, const char *to)
+{
+	char b[65536];
+	int in = open(from, O_RDONLY | O_CLOEXEC), out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+	ssize_t n;
+
+	if (in < 0 || out < 0)
+		abort();
+	while ((n = read(in, b, sizeof b)) > 0)
+		if (write(out, b, (size_t)n) != n)
+			abort();
+	close(in);
+	close(out);
+}
+
+void machine_copy_index(const struct machine *from, struct machine *to, const char *name)
+{
+	char a[256], b[256];
+
+	index_path(from, "data.mdb", a, sizeof a);
+	index_path(to, name, b, sizeof b);
+	if (access(a, F_OK) == 0)
+		copy_file(a, b);
+}
+
+void machine_forget_index(struct machine *m)
+{
+	static const char *const names[] = { "data.mdb", "lock.mdb", "old.mdb" };
+	char path[256];
+
+	for (size_t i = 0; i < 3; i++) {
+		index_path(m, names[i], path, sizeof path);
+		unlink(path);
+	}
+}
+
+static void end_process(struct machine *m)
+{
+	for (unsigned i = 0; i < m->w->count; i++)
+		if (i != m->number && (m->links[i].peer || m->w->m[i].links[m->number].peer)) {
+			m->links[i].peer = NULL;
+			link_down(m, &m->w->m[i]);
+		}
+	while (m->todo || m->over) {
+		struct node_job **list = m->todo ? &m->todo : &m->over, *j = *list;
+
+		*list = j->next;
+		j->drop(j);
+	}
+	node_free(m->node);
+	m->node = NULL;
+	index_close(m->index);
+	m->index = NULL;
+	drop_events(m);
+	m->alarm_ns = 0;
+	m->die_at = 0;
+	m->crashed = false;
+}
+
+void machine_kill(struct machine *m)
+{
+	if (!m->node)
+		return;
+	world_say(m->w, "%u is killed", m->number);
+	m->crashed = true;
+	ledger_unfirm(m, false);
+	end_process(m);
+}
+
+void machine_stop(struct machine *m)
+{
+	if (!m->node || !machine_idle(m)) {
+		machine_kill(m);
+		return;
+	}
+	world_say(m->w, "%u stops in order", m->number);
+	if (node_finish(m->node))
+		abort();
+	m->crashed = true;
+	end_process(m);
+}
+
+void machine_power_loss(struct machine *m)
+{
+	uint8_t *before = ledger_before(m->w, m);
+	char old[256], now[256];
+
+	machine_kill(m);
+	world_say(m->w, "%u loses power", m->number);
+	rng_fill(&m->w->rng, m->boot, sizeof m->boot);
+	index_path(m, "old.mdb", old, sizeof old);
+	index_path(m, "data.mdb", now, sizeof now);
+	if (access(old, F_OK) == 0 && world_chance(m->w, 500)) { /* far more than LMDB would lose: what it knew of deletions may be gone */
+		copy_file(old, now);
+		ledger_unfirm(m, true);
+	}
+	ledger_unfirm(m, false);
+	simtree_power_loss(&m->tree);
+	ledger_after(m, before);
+}
+
+void machine_boot(struct machine *m)
+{
+	struct node_options o = { .host = &m->host, .env = &m->env, .tree = &m->tree.t, .members = m->w->count - 1 };
+	uint8_t id[INDEX_ID_BYTES];
+	int rc;
+
+	if (m->node || m->tree.missing)
+		return;
+	rng_fill(&m->w->rng, id, sizeof id);
+	simtree_open(&m->tree);
+	rc = index_open(m->dir, 64u << 20, id, &m->index, &o.new_index);
+	if (rc) {
+		world_violation(m->w, "%u cannot open its index: %s", m->number, err_last());
+		return;
+	}
+	o.index = m->index;
+	memcpy(o.node, m->key, sizeof o.node);
+	memcpy(o.boot, m->boot, sizeof o.boot);
+	m->alarm_ns = 0;
+	m->due = false;
+	rc = node_start(&o, &m->node);
+	if (rc) {
+		index_close(m->index);
+		m->index = NULL;
+		m->node = NULL;
+		m->crashed = false;
+		m->die_at = 0;
+		world_say(m->w, "%u does not start: %s", m->number, err_text(rc));
+		return;
+	}
+	world_say(m->w, "%u starts", m->number);
+	m->started_ns = m->w->now_ns;
+	machine_copy_index(m, m, "old.mdb");
+	node_run(m->node);
+}
+
+bool machine_idle(const struct machine *m)
+{
+	return m->node && !m->crashed && !m->todo && !m->over && !m->events && node_idle(m->node);
+}
+
+/* --- who goes next --- */
+
+static void after(struct machine *m)
+{
+	if (m->crashed)
+		machine_kill(m);
+}
+
+static void run_job(struct machine *m, uint64_t which, bool over)
+{
+	struct node_job **at = over ? &m->over : &m->todo, *j;
+
+	while (which-- && (*at)->next)
+		at = &(*at)->next;
+	j = *at;
+	*at = j->next;
+	if (over) {
+		j->done(j);
+	} else {
+		j->run(j);
+		j->next = m->over;
+		m->over = j;
+	}
+	after(m);
+}
+
+static void take_frame(struct machine *m, struct sim_link *l)
+{
+	struct sim_frame *f = l->in;
+	struct buf scratch = BUF_INIT;
+	size_t at = 0, used = 1;
+	struct frame fr;
+	int rc = 0;
+
+	l->in = f->next;
+	if (!l->in)
+		l->in_end = &l->in;
+	while (!rc && at < f->len) {
+		rc = frame_next(f->bytes + at, f->len - at, &scratch, &fr, &used);
+		if (!rc && !used)
+			rc = ERR_CORRUPT;
+		if (!rc)
+			rc = node_frame(m->node, l->peer, &fr);
+		at += used;
+	}
+	buf_free(&scratch);
+	free(f);
+	if (rc && rc != -EIO && rc != -ENOSPC)
+		world_violation(m->w, "%u cannot take a frame of %u: %s", m->number, l->other->number, err_text(rc));
+	if (rc)
+		link_down(m, l->other);
+}
+
+static void take_event(struct machine *m)
+{
+	struct sim_event *e = m->events;
+
+	m->events = e->next;
+	if (!m->events)
+		m->events_end = &m->events;
+	node_dirty(m->node, e->path, strlen(e->path), e->deep);
+	free(e);
+}
+
+static bool can_link(const struct machine *a, const struct machine *b)
+{
+	return a->number < b->number && a->node && b->node && !(a->cut & (1u << b->number)) && !a->links[b->number].peer && !b->links[a->number].peer;
+}
+
+/* What machine m can do: counts the choices, or does the one whose number is `which`. */
+static uint64_t choices(struct machine *m, uint64_t which, bool act)
+{
+	uint64_t n = 0, k = 0;
+
+	if (!m->node)
+		return 0;
+#define CHOICE(count, does) do { k = (count); if (act && which >= n && which < n + k) { which -= n; does; return 0; } n += k; } while (0)
+	for (struct node_job *j = m->todo; j; j = j->next)
+		k++;
+	CHOICE(k, run_job(m, which, false));
+	k = 0;
+	for (struct node_job *j = m->over; j; j = j->next)
+		k++;
+	CHOICE(k, run_job(m, which, true));
+	CHOICE(m->events ? 1u : 0u, take_event(m));
+	CHOICE(m->alarm_ns && m->alarm_ns <= m->w->now_ns ? 1u : 0u, (m->alarm_ns = 0, node_tick(m->node)));
+	for (unsigned i = 0; i < m->w->count; i++) {
+		CHOICE(m->links[i].peer && m->links[i].in ? 1u : 0u, take_frame(m, &m->links[i]));
+		CHOICE(m->links[i].peer && m->links[i].closing ? 1u : 0u, link_down(m, &m->w->m[i]));
+		CHOICE(i != m->number && can_link(m, &m->w->m[i]) ? 1u : 0u, link_up(m, &m->w->m[i]));
+	}
+#undef CHOICE
+	return n;
+}
+
+bool world_step(struct world *w)
+{
+	uint64_t n[NODES_MAX], all = 0, which, alarm = UINT64_MAX;
+
+	for (unsigned i = 0; i < w->count; i++) {
+		n[i] = choices(&w->m[i], 0, false);
+		all += n[i];
+		if (w->m[i].node && w->m[i].alarm_ns && w->m[i].alarm_ns < alarm)
+			alarm = w->m[i].alarm_ns;
+	}
+	if (!all) {
+		if (alarm == UINT64_MAX)
+			return false;
+		if (alarm > w->now_ns)
+			w->now_ns = alarm;
+		return true;
+	}
+	w->steps++;
+	w->now_ns += 1000 + world_random(w, world_chance(w, 50) ? 5000000 : 200000);
+	which = world_random(w, all);
+	for (unsigned i = 0; i < w->count; i++) {
+		if (which < n[i]) {
+			choices(&w->m[i], which, true);
+			break;
+		}
+		which -= n[i];
+	}
+	for (unsigned i = 0; i < w->count; i++) {
+		if (machine_idle(&w->m[i]))
+			ledger_firm(&w->m[i]);
+		if (w->m[i].node && world_chance(w, 5))
+			machine_copy_index(&w->m[i], &w->m[i], "old.mdb");
+	}
+	return true;
+}
+
+/* --- making and unmaking --- */
+
+void machine_init(struct world *w, unsigned number)
+{
+	struct machine *m = &w->m[number];
+
+	m->w = w;
+	m->number = number;
+	m->env = (struct env){ boot_ns, real_ns, env_random };
+	m->host = (struct node_host){ submit, host_send, host_queued, host_close, wake_at };
+	m->rng = rng_next(&w->rng);
+	rng_fill(&w->rng, m->key, sizeof m->key);
+	rng_fill(&w->rng, m->boot, sizeof m->boot);
+	m->events_end = &m->events;
+	snprintf(m->dir, sizeof m->dir, "%s/%u", w->dir, number);
+	if (mkdir(m->dir, 0700))
+		abort();
+	simtree_init(&m->tree, m);
+	for (unsigned i = 0; i < NODES_MAX; i++) {
+		m->links[i] = (struct sim_link){ .m = m, .other = &w->m[i] };
+		m->links[i].in_end = &m->links[i].in;
+	}
+}
+
+void world_init(struct world *w, uint64_t seed, enum sync_break brk, bool trace)
+{
+	memset(w, 0, sizeof *w);
+	w->seed = seed;
+	w->rng = seed * 0x9e3779b97f4a7c15u + 1;
+	w->now_ns = 1000000000;
+	w->brk = brk;
+	w->trace = trace;
+	snprintf(w->dir, sizeof w->dir, "/dev/shm/syncsim.XXXXXX");
+	if (!mkdtemp(w->dir)) {
+		snprintf(w->dir, sizeof w->dir, "/tmp/syncsim.XXXXXX");
+		if (!mkdtemp(w->dir))
+			abort();
+	}
+	w->count = 3 + (unsigned)world_random(w, world_chance(w, 200) ? NODES_MAX - 2 : 2);
+	for (unsigned i = 0; i < w->count; i++)
+		machine_init(w, i);
+}
+
+void world_free(struct world *w)
+{
+	char path[256];
+
+	for (unsigned i = 0; i < w->count; i++) {
+		struct machine *m = &w->m[i];
+
+		if (m->node) {
+			m->crashed = true;
+			end_process(m);
+		}
+		drop_events(m);
+		machine_forget_index(m);
+		index_path(m, "lock", path, sizeof path);
+		unlink(path);
+		rmdir(m->dir);
+		simtree_free(&m->tree);
+	}
+	rmdir(w->dir);
+	while (w->inodes) {
+		struct inode *in = w->inodes;
+
+		w->inodes = in->all;
+		free(in->data);
+		free(in->synced);
+		free(in->target);
+		free(in);
+	}
+	for (size_t i = 0; i < w->interned_count; i++)
+		free(w->interned[i]);
+	free(w->interned);
+	free(w->tokens);
+	free(w->contents);
+}

@@ -1,0 +1,201 @@
+/*
+ * syncworld.h - a cluster in one thread: machines with trees, indexes and clocks, links between them, users who change files, and what a seed makes happen to all
+ * of it. The same seed gives the same history.
+ *
+ *   simtree.c    the tree of a machine: what was not synced may be lost, calls may fail, the process may die at each of them, users act between them
+ *   syncworld.c  machines, processes, links, the scheduler
+ *   user.c       users, and the ledger of what they wrote
+ *   history.c    what happens to the machines
+ *   check.c      what has to be so afterwards
+ */
+#ifndef CLONELOVE_SYNCWORLD_H
+#define CLONELOVE_SYNCWORLD_H
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "compiler.h"
+#include "node.h"
+#include "../lib/rng.h"
+
+#define NODES_MAX 7u
+#define TICK_NS 4000000ull     /* the clock that times of files come from */
+#define PAST_MOST 24u          /* states of the names that a power loss may go back to */
+#define CORNER_TMP TREE_CORNER "/tmp/"
+#define CORNER_TRASH TREE_CORNER "/trash/"
+
+/* Lies of the world, that the checks must find out. */
+enum sync_break {
+	SYNC_BREAK_NONE,
+	SYNC_BREAK_SYNC_LIES,      /* what was synced is lost all the same */
+	SYNC_BREAK_EXCHANGE_LOSES, /* what an exchange displaces is gone: as a plain rename would have it */
+	SYNC_BREAK_TRASH_LOSES,
+	SYNC_BREAK_QUIET_LIES,     /* nobody ever seems to be writing */
+	SYNC_BREAK_FRAME_LOST,     /* a frame does not arrive, and the link stays up */
+	SYNC_BREAK_EVENT_LOST,     /* a change is not told of, and the loss neither */
+	SYNC_BREAK_STAT_OLD,       /* a user's overwriting does not show in the times */
+	SYNC_BREAK_TEMP_REMOVED,   /* what was being displaced when the process died is thrown away */
+	SYNC_BREAK_WRITE_TORN,     /* half of what is written is something else, after it was checked */
+	SYNC_BREAK_COUNT
+};
+extern const char *const sync_break_names[SYNC_BREAK_COUNT];
+
+struct inode {
+	struct inode *all;         /* of the world */
+	uint64_t id;
+	enum entry_kind kind;
+	uint8_t *data;
+	size_t len;
+	uint16_t mode;
+	int64_t mtime_ns, ctime_ns;
+	char *target;
+	unsigned writers;          /* users who have it open */
+	bool leased, broken;
+	bool dirty;                /* not as it was synced */
+	uint8_t *synced;
+	size_t synced_len;
+	int64_t synced_mtime_ns;
+	uint32_t half;             /* the token that is being written into it */
+};
+
+struct name { const char *path; struct inode *in; };
+struct names { struct name *all; size_t count, cap; };
+
+struct world;
+struct machine;
+
+struct sim_tree {
+	struct tree t;             /* first */
+	struct machine *m;
+	struct names now;
+	struct names past[PAST_MOST]; /* since the last sync of any directory */
+	size_t past_count;
+	uint8_t token[TREE_TOKEN_BYTES];
+	bool has_token;
+	bool missing;              /* the root is not there */
+	bool acting;               /* users act: calls are theirs */
+};
+
+struct sim_event { struct sim_event *next; bool deep; char path[]; };
+struct sim_frame { struct sim_frame *next; size_t len; uint8_t bytes[]; };
+
+struct sim_link {              /* one end */
+	struct machine *m, *other;
+	struct node_peer *peer;    /* NULL: down */
+	struct sim_frame *in, **in_end;
+	bool closing;
+};
+
+struct machine {
+	struct world *w;
+	unsigned number;
+	struct env env;            /* its clocks and randomness */
+	int64_t skew_ns;
+	uint8_t key[32], boot[16];
+	uint64_t rng;
+	struct sim_tree tree;
+	/* the process; NULL = not running */
+	struct node *node;
+	struct index *index;
+	struct node_host host;
+	bool crashed;
+	uint64_t die_at;           /* calls to the tree until it dies; 0 = not */
+	struct node_job *todo, *over;
+	struct sim_event *events, **events_end;
+	uint64_t alarm_ns;
+	bool due;
+	struct sim_link links[NODES_MAX];
+	unsigned cut;              /* a bit for each machine it cannot reach */
+	char dir[128];
+	uint64_t started_ns;
+};
+
+struct token {                 /* a content that a user wrote */
+	size_t len;
+	unsigned maker;
+	bool closed, released;     /* released: a user replaced or deleted it, or it was only where a disk lost it */
+	bool touched;              /* by more than its making and one deletion */
+	int deleted_by;            /* machine + 1; the deletion is... */
+	bool firm;                 /* ...known to be noted there */
+	char deleted_at[64];
+};
+
+struct world {
+	uint64_t seed, rng, now_ns, steps, hash;
+	enum sync_break brk;
+	bool trace, faults, users; /* users act; disks fail */
+	unsigned user_permille;    /* between two calls of a process to its tree */
+	unsigned count;
+	struct machine m[NODES_MAX];
+	struct inode *inodes;
+	uint64_t inode_ids;
+	char **interned;
+	size_t interned_count;
+	struct token *tokens;      /* 1.. */
+	uint32_t token_count, token_cap;
+	struct content { uint64_t hash, from_ns; } *contents; /* all that was ever whole somewhere by a user's doing, or left by a power loss; */
+	                           /* or half written, and taken when it had been open for ever */
+	size_t content_count, content_cap;
+	uint64_t user_ops, user_ops_most;
+	char violation[512];
+	char dir[64];
+};
+
+/* --- syncworld.c --- */
+void world_say(struct world *w, const char *fmt, ...) CL_PRINTF(2, 3);
+void world_violation(struct world *w, const char *fmt, ...) CL_PRINTF(2, 3); /* the first is kept */
+uint64_t world_random(struct world *w, uint64_t n);
+bool world_chance(struct world *w, unsigned permille);
+void machine_init(struct world *w, unsigned number);
+void machine_boot(struct machine *m);            /* starts the process */
+void machine_kill(struct machine *m);            /* the process is gone; the machine is not */
+void machine_stop(struct machine *m);            /* in order, if it is idle: else it is killed */
+void machine_power_loss(struct machine *m);
+void machine_event(struct machine *m, const char *path, bool deep);
+void machine_forget_index(struct machine *m);
+bool machine_idle(const struct machine *m);
+void machine_copy_index(const struct machine *from, struct machine *to, const char *name);
+void world_cut(struct world *w, unsigned a, unsigned b, bool cut);
+bool world_step(struct world *w);                /* false: nothing to do but wait for the next alarm, and there is none */
+void world_init(struct world *w, uint64_t seed, enum sync_break brk, bool trace);
+void world_free(struct world *w);
+
+/* --- simtree.c --- */
+void simtree_init(struct sim_tree *s, struct machine *m);
+void simtree_open(struct sim_tree *s);           /* as tree_posix_open leaves it: no temps */
+void simtree_power_loss(struct sim_tree *s);
+void simtree_clear(struct sim_tree *s);
+void simtree_copy(const struct sim_tree *from, struct sim_tree *to);
+void simtree_free(struct sim_tree *s);
+struct inode *simtree_find(const struct sim_tree *s, const char *path);
+/* What users do; 0 or -errno. */
+int simtree_user_put(struct sim_tree *s, const char *path, struct inode *in); /* replaces a file */
+int simtree_user_remove(struct sim_tree *s, const char *path);
+int simtree_user_rename(struct sim_tree *s, const char *from, const char *to);
+struct inode *simtree_inode(struct sim_tree *s, enum entry_kind kind);
+void simtree_touch(struct sim_tree *s, struct inode *in, bool mtime);
+void simtree_names_copy(const struct names *from, struct names *to);
+bool simtree_is_dir(const struct sim_tree *s, const char *path); /* "" too */
+
+/* --- user.c --- */
+void user_act(struct machine *m);
+void user_finish(struct machine *m);             /* what is half written is written to its end */
+uint32_t token_of(struct world *w, const struct inode *in); /* 0: none */
+void ledger_content(struct world *w, const uint8_t *data, size_t len, uint64_t after_ns);
+bool ledger_knows(const struct world *w, const uint8_t *data, size_t len);
+/* Before and after a disk loses something: what is nowhere any more is nobody's fault. */
+uint8_t *ledger_before(struct world *w, const struct machine *m);
+void ledger_after(struct machine *m, uint8_t *before);
+void ledger_firm(struct machine *m);             /* its deletions are in its index */
+void ledger_unfirm(struct machine *m, bool all);
+enum has { HAS_TREE, HAS_TRASH, HAS_AT_REST }; /* in its tree; or the trash; or what is to go there */
+bool machine_has(struct machine *m, uint32_t token, enum has where);
+
+/* --- history.c --- */
+struct history_result { char violation[512]; uint64_t hash, steps, user_ops, crashes, virtual_ms; };
+int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_result *ret);
+
+/* --- check.c --- */
+void check_end(struct world *w);
+
+#endif

@@ -1,0 +1,462 @@
+/*
+ * user.c - users, and the ledger of what they wrote.
+ *
+ * Every content is told from every other: it begins with its number. A user overwrites in place, in two steps or in one, or writes a new file and renames it as
+ * PHP does; deletes, moves files and directories, makes directories and symlinks, changes modes and times. All act on the same few paths, so that there are conflicts.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "syncworld.h"
+
+#define HEAD 16u
+#define OPEN_FOR_EVER_NS 29000000000ull /* the node's is a second more */
+
+/* --- contents --- */
+
+static void make_content(uint32_t token, size_t len, uint8_t *ret)
+{
+	uint64_t r = token * 77777ull + 5;
+	char head[HEAD + 1];
+
+	rng_fill(&r, ret, len);
+	snprintf(head, sizeof head, "token %09u\n", token);
+	memcpy(ret, head, HEAD);
+}
+
+uint32_t token_of(struct world *w, const struct inode *in)
+{
+	unsigned n;
+	char head[HEAD + 1];
+	uint8_t *b;
+	bool same;
+
+	if (in->kind != ENTRY_FILE || in->len < HEAD)
+		return 0;
+	memcpy(head, in->data, HEAD);
+	head[HEAD] = '\0';
+	if (sscanf(head, "token %u", &n) != 1 || n == 0 || n > w->token_count || w->tokens[n].len != in->len)
+		return 0;
+	b = malloc(in->len);
+	if (!b)
+		abort();
+	make_content(n, in->len, b);
+	same = memcmp(b, in->data, in->len) == 0;
+	free(b);
+	return same ? n : 0;
+}
+
+static uint32_t new_token(struct machine *m)
+{
+	struct world *w = m->w;
+
+	if (w->token_count + 2 > w->token_cap) {
+		w->token_cap = w->token_cap ? 2 * w->token_cap : 64;
+		w->tokens = realloc(w->tokens, w->token_cap * sizeof *w->tokens);
+		if (!w->tokens)
+			abort();
+	}
+	w->tokens[++w->token_count] = (struct token){ .maker = m->number, .len = HEAD + world_random(w, 200) };
+	if (w->brk == SYNC_BREAK_STAT_OLD)
+		w->tokens[w->token_count].len = 100; /* nor in the size */
+	else if (world_chance(w, 80))
+		w->tokens[w->token_count].len = ENTRY_BLOCK_BYTES_MIN + world_random(w, 3 * ENTRY_BLOCK_BYTES_MIN);
+	else if (world_chance(w, 100))
+		w->tokens[w->token_count].len = FRAME_CONTENT_MAX - 100 + world_random(w, 200);
+	return w->token_count;
+}
+
+void ledger_content(struct world *w, const uint8_t *data, size_t len, uint64_t after_ns)
+{
+	if (w->content_count == w->content_cap) {
+		w->content_cap = w->content_cap ? 2 * w->content_cap : 64;
+		w->contents = realloc(w->contents, w->content_cap * sizeof *w->contents);
+		if (!w->contents)
+			abort();
+	}
+	w->contents[w->content_count++] = (struct content){ hash_xxh3(data, len, 1), w->now_ns + after_ns };
+}
+
+bool ledger_knows(const struct world *w, const uint8_t *data, size_t len)
+{
+	uint64_t h = hash_xxh3(data, len, 1);
+
+	for (size_t i = 0; i < w->content_count; i++)
+		if (w->contents[i].hash == h && w->contents[i].from_ns <= w->now_ns)
+			return true;
+	return false;
+}
+
+static void write_token(struct machine *m, struct inode *in, uint32_t token, bool whole)
+{
+	size_t len = m->w->tokens[token].len, half = whole ? len : len / 2;
+	uint8_t *b = malloc(len);
+
+	if (!b)
+		abort();
+	make_content(token, len, b);
+	free(in->data);
+	in->data = malloc(len + 1);
+	memcpy(in->data, b, half);
+	in->len = half;
+	in->dirty = true;
+	free(b);
+	simtree_touch(&m->tree, in, true);
+	if (whole) {
+		m->w->tokens[token].closed = true;
+		ledger_content(m->w, in->data, in->len, 0);
+	} else {
+		ledger_content(m->w, in->data, in->len, OPEN_FOR_EVER_NS);
+	}
+}
+
+/* --- the ledger --- */
+
+static void release(struct machine *m, const struct inode *in)
+{
+	uint32_t t = in ? token_of(m->w, in) : 0;
+
+	if (t) {
+		m->w->tokens[t].released = true;
+		m->w->tokens[t].touched = true;
+	}
+}
+
+static void touch_token(struct machine *m, const struct inode *in)
+{
+	uint32_t t = in ? token_of(m->w, in) : 0;
+
+	if (t)
+		m->w->tokens[t].touched = true;
+}
+
+/* Something new is at a path: should it be lost for good, what was there before it may be there again, a deleted file too. */
+static void forget_deletions(struct world *w, const char *path)
+{
+	for (uint32_t t = 1; t <= w->token_count; t++)
+		if (w->tokens[t].deleted_by && strcmp(w->tokens[t].deleted_at, path) == 0)
+			w->tokens[t].touched = true;
+}
+
+bool machine_has(struct machine *m, uint32_t token, enum has where)
+{
+	for (size_t i = 0; i < m->tree.now.count; i++) {
+		const char *path = m->tree.now.all[i].path;
+
+		bool made = strncmp(path, CORNER_TMP, strlen(CORNER_TMP)) == 0, kept = !made && strncmp(path, TREE_CORNER, strlen(TREE_CORNER)) == 0;
+
+		/* What is being made in the corner is not held yet; at rest there is only what could not be moved to the trash, until the next start. */
+		if ((made ? where >= HAS_AT_REST && path[strlen(CORNER_TMP)] == TREE_TEMP_KEEP : !kept || where >= HAS_TRASH) &&
+		    token_of(m->w, m->tree.now.all[i].in) == token)
+			return true;
+	}
+	return false;
+}
+
+uint8_t *ledger_before(struct world *w, const struct machine *m)
+{
+	uint8_t *had = calloc(1, w->token_count + 1);
+
+	if (!had)
+		abort();
+	for (size_t i = 0; i < m->tree.now.count; i++)
+		had[token_of(w, m->tree.now.all[i].in)] = 1;
+	return had;
+}
+
+void ledger_after(struct machine *m, uint8_t *before)
+{
+	struct world *w = m->w;
+
+	for (uint32_t t = 1; t <= w->token_count; t++) {
+		bool left = false;
+
+		for (unsigned i = 0; i < w->count && before[t] && !left; i++)
+			left = machine_has(&w->m[i], t, HAS_TRASH);
+		if (before[t] && !left) {
+			w->tokens[t].released = true;
+			world_say(w, "token %u was on %u alone, and is lost", t, m->number);
+		}
+	}
+	free(before);
+}
+
+void ledger_firm(struct machine *m)
+{
+	struct node_status s;
+
+	node_status(m->node, &s);
+	if (s.joining)
+		return;
+	for (uint32_t t = 1; t <= m->w->token_count; t++)
+		if (m->w->tokens[t].deleted_by == (int)m->number + 1)
+			m->w->tokens[t].firm = true;
+}
+
+void ledger_unfirm(struct machine *m, bool all)
+{
+	for (uint32_t t = 1; t <= m->w->token_count; t++)
+		if (m->w->tokens[t].deleted_by == (int)m->number + 1 && (all || !m->w->tokens[t].firm)) {
+			m->w->tokens[t].deleted_by = 0;
+			m->w->tokens[t].firm = false;
+		}
+}
+
+/* --- paths --- */
+
+static void some_path(struct world *w, bool dir, char *ret)
+{
+	static const char *const dirs[] = { "", "", "", "a/", "b/", "a/c/", "d/" };
+	static const char *const made[] = { "a", "b", "a/c", "d", "b/c" };
+
+	if (dir)
+		strcpy(ret, made[world_random(w, 5)]);
+	else
+		sprintf(ret, "%s%c", dirs[world_random(w, 7)], (char)('f' + world_random(w, 4)));
+}
+
+static struct inode *some_file(struct machine *m, char *ret)
+{
+	struct inode *in;
+
+	for (int i = 0; i < 6; i++) {
+		some_path(m->w, false, ret);
+		in = simtree_find(&m->tree, ret);
+		if (in && in->kind == ENTRY_FILE)
+			return in;
+	}
+	return NULL;
+}
+
+/* --- what users do --- */
+
+static void put_new(struct machine *m)
+{
+	char path[64];
+	struct inode *in, *old;
+	uint32_t t;
+
+	some_path(m->w, false, path);
+	old = simtree_find(&m->tree, path);
+	if (old && old->kind == ENTRY_DIR)
+		return;
+	t = new_token(m);
+	in = simtree_inode(&m->tree, ENTRY_FILE);
+	write_token(m, in, t, true);
+	if (simtree_user_put(&m->tree, path, in)) {
+		m->w->tokens[t].released = true;
+		return;
+	}
+	release(m, old);
+	forget_deletions(m->w, path);
+	world_say(m->w, "user of %u puts token %u at %s", m->number, t, path);
+}
+
+static void overwrite(struct machine *m)
+{
+	char path[64];
+	struct inode *in = some_file(m, path);
+	uint32_t t;
+	bool whole = world_chance(m->w, 600);
+
+	if (!in || in->writers)
+		return;
+	if (in->leased) { /* opening waits for the lease: the user does something else first */
+		in->broken = true;
+		return;
+	}
+	release(m, in);
+	t = new_token(m);
+	write_token(m, in, t, whole);
+	if (!whole) {
+		in->writers++;
+		in->half = t;
+	} else {
+		machine_event(m, path, false);
+	}
+	world_say(m->w, "user of %u writes token %u into %s%s", m->number, t, path, whole ? "" : ", and has it open");
+}
+
+static void close_one(struct machine *m, struct name *n)
+{
+	n->in->writers = 0;
+	write_token(m, n->in, n->in->half, true);
+	n->in->half = 0;
+	world_say(m->w, "user of %u closes %s", m->number, n->path);
+	if (strncmp(n->path, TREE_CORNER, strlen(TREE_CORNER)) != 0)
+		machine_event(m, n->path, false);
+}
+
+void user_finish(struct machine *m)
+{
+	for (size_t i = 0; i < m->tree.now.count; i++)
+		if (m->tree.now.all[i].in->writers && !m->tree.now.all[i].in->leased)
+			close_one(m, &m->tree.now.all[i]);
+}
+
+static void remove_file(struct machine *m)
+{
+	char path[64];
+	struct inode *in = some_file(m, path);
+	struct node_status s = { .joining = true };
+	uint32_t t;
+
+	if (!in || in->writers)
+		return;
+	t = token_of(m->w, in);
+	if (m->node)
+		node_status(m->node, &s);
+	/* While something is displaced, what is removed may be put back as the edit that it is (an exchange that is taken back). */
+	for (size_t i = 0; i < m->tree.now.count; i++)
+		s.scanning |= strncmp(m->tree.now.all[i].path, CORNER_TMP, strlen(CORNER_TMP)) == 0 &&
+			      m->tree.now.all[i].path[strlen(CORNER_TMP)] == TREE_TEMP_KEEP;
+	/* While scanning, what was being put in place when the process died may be taken for never having been there. */
+	if (t && m->node && !s.joining && !s.scanning && !m->w->tokens[t].touched && !m->w->tokens[t].deleted_by) {
+		m->w->tokens[t].deleted_by = (int)m->number + 1;
+		snprintf(m->w->tokens[t].deleted_at, sizeof m->w->tokens[t].deleted_at, "%s", path);
+	} else if (t) {
+		m->w->tokens[t].touched = true;
+	}
+	if (t)
+		m->w->tokens[t].released = true;
+	world_say(m->w, "user of %u removes %s (token %u)", m->number, path, t);
+	simtree_user_remove(&m->tree, path);
+}
+
+static void remove_tree(struct machine *m)
+{
+	char dir[64];
+	size_t n;
+
+	some_path(m->w, true, dir);
+	n = strlen(dir);
+	if (!simtree_is_dir(&m->tree, dir))
+		return;
+	world_say(m->w, "user of %u removes all of %s", m->number, dir);
+	for (;;) {
+		const char *last = NULL;
+
+		for (size_t i = 0; i < m->tree.now.count; i++) {
+			const char *p = m->tree.now.all[i].path;
+
+			if (strncmp(p, dir, n) == 0 && p[n] == '/' && (!last || strlen(p) > strlen(last)))
+				last = p;
+		}
+		if (!last)
+			break;
+		release(m, simtree_find(&m->tree, last));
+		if (simtree_find(&m->tree, last)->writers)
+			m->w->tokens[simtree_find(&m->tree, last)->half].released = true;
+		simtree_user_remove(&m->tree, last);
+	}
+	simtree_user_remove(&m->tree, dir);
+}
+
+static void make_dir(struct machine *m)
+{
+	char dir[64], *slash;
+
+	some_path(m->w, true, dir);
+	slash = strchr(dir, '/');
+	if (simtree_find(&m->tree, dir) || (slash && (*slash = '\0', !simtree_is_dir(&m->tree, dir))))
+		return;
+	if (slash)
+		*slash = '/';
+	world_say(m->w, "user of %u makes %s", m->number, dir);
+	simtree_user_put(&m->tree, dir, simtree_inode(&m->tree, ENTRY_DIR));
+}
+
+static void make_symlink(struct machine *m)
+{
+	char path[64];
+	struct inode *in, *old;
+
+	some_path(m->w, world_chance(m->w, 300), path);
+	old = simtree_find(&m->tree, path);
+	if (old && (old->kind == ENTRY_DIR || old->writers))
+		return;
+	in = simtree_inode(&m->tree, ENTRY_SYMLINK);
+	in->target = malloc(32);
+	sprintf(in->target, "to/%llu", (unsigned long long)in->id);
+	if (simtree_user_put(&m->tree, path, in) == 0) {
+		release(m, old);
+		forget_deletions(m->w, path);
+		world_say(m->w, "user of %u makes a symlink %s", m->number, path);
+	}
+}
+
+static void rename_one(struct machine *m)
+{
+	char from[64], to[64];
+	bool dir = world_chance(m->w, 300);
+	struct inode *in, *old;
+
+	some_path(m->w, dir, from);
+	some_path(m->w, dir, to);
+	in = simtree_find(&m->tree, from);
+	old = simtree_find(&m->tree, to);
+	if (!in || (old && old->writers) || (in->kind == ENTRY_DIR) != dir)
+		return;
+	for (size_t i = 0; i < m->tree.now.count; i++)
+		if (strncmp(m->tree.now.all[i].path, from, strlen(from)) == 0)
+			touch_token(m, m->tree.now.all[i].in);
+	if (simtree_user_rename(&m->tree, from, to))
+		return;
+	release(m, old);
+	for (size_t i = 0; i < m->tree.now.count; i++)
+		if (strncmp(m->tree.now.all[i].path, to, strlen(to)) == 0)
+			forget_deletions(m->w, m->tree.now.all[i].path);
+	world_say(m->w, "user of %u moves %s to %s", m->number, from, to);
+}
+
+static void change_meta(struct machine *m)
+{
+	char path[64];
+	struct inode *in;
+
+	some_path(m->w, world_chance(m->w, 300), path);
+	in = simtree_find(&m->tree, path);
+	if (!in || in->kind == ENTRY_SYMLINK || in->writers)
+		return;
+	touch_token(m, in);
+	if (world_chance(m->w, 500)) {
+		in->mode = (uint16_t)(in->kind == ENTRY_DIR ? 0700 + world_random(m->w, 64) : 0600 + world_random(m->w, 64));
+		simtree_touch(&m->tree, in, false);
+	} else {
+		simtree_touch(&m->tree, in, true);
+	}
+	world_say(m->w, "user of %u changes mode or time of %s", m->number, path);
+	machine_event(m, path, false);
+}
+
+void user_act(struct machine *m)
+{
+	struct sim_tree *s = &m->tree;
+	uint64_t what = world_random(m->w, 100);
+
+	if (s->acting || s->missing || m->w->user_ops >= m->w->user_ops_most)
+		return;
+	s->acting = true;
+	m->w->user_ops++;
+	m->w->now_ns += world_random(m->w, 3000000);
+	if (world_chance(m->w, 300))
+		user_finish(m);
+	if (what < 30)
+		put_new(m);
+	else if (what < 48)
+		overwrite(m);
+	else if (what < 60)
+		remove_file(m);
+	else if (what < 64)
+		remove_tree(m);
+	else if (what < 76)
+		make_dir(m);
+	else if (what < 81)
+		make_symlink(m);
+	else if (what < 92)
+		rename_one(m);
+	else
+		change_meta(m);
+	s->acting = false;
+}
