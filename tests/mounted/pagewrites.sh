@@ -79,8 +79,8 @@ load() {
 	db_load_start "$W/ledger" 3
 	sleep "$1"
 	db_load_stop
-	flushed=$(($(db_status Innodb_pages_written) - before))
 	until_true 30 written_back || fail "pages are written back after the load"
+	flushed=$(($(db_status Innodb_pages_written) - before))
 	trace_end
 	read -r pages requests part buffered < <(judge "$W/writes")
 }
