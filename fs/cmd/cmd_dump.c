@@ -10,7 +10,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "cmd.h"
+#include "commands.h"
 #include "err.h"
 #include "object.h"
 #include "store.h"

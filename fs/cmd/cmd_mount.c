@@ -21,7 +21,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "cmd.h"
+#include "commands.h"
 #include "control.h"
 #include "err.h"
 #include "logmsg.h"

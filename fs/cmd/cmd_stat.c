@@ -8,8 +8,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "cmd.h"
 #include "cmd_stat.h"
+#include "commands.h"
 #include "control.h"
 #include "err.h"
 

@@ -4,8 +4,8 @@
  */
 #include <stdio.h>
 
-#include "cmd.h"
 #include "cmd_drain.h"
+#include "commands.h"
 #include "control.h"
 
 enum { OPT_JSON = CMD_LONG(0) };

@@ -12,8 +12,8 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "cmd.h"
 #include "cmd_drain.h"
+#include "commands.h"
 #include "control.h"
 #include "err.h"
 

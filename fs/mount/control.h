@@ -1,6 +1,6 @@
 /*
- * control.h - the control socket of a mount: a unix stream socket (0600), one
- * JSON request object per line, JSON reply lines; and the client's side.
+ * control.h - the control socket of a mount (as ctlsock.h has them), and the
+ * client's side.
  *
  * Requests: {"do":"stat"} {"do":"sync"} {"do":"drain"} {"do":"unmount","drain":bool}. drain and sync send progress lines
  * {"progress":bytes_left} before the last line {"ok":true,...} or {"ok":false,"error":"..."}.

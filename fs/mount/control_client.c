@@ -11,17 +11,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <json-c/json.h>
 
 #include "control.h"
+#include "ctlsock.h"
 #include "err.h"
 #include "hash.h"
-
-#define REPLY_MAX 65536
 
 static const char *control_dir(void)
 {
@@ -43,85 +40,6 @@ void control_default_path(const char *mountpoint, char *ret)
 		 (unsigned long long)hash_xxh3(mountpoint, strlen(mountpoint), 0));
 }
 
-static int dial(const char *path)
-{
-	struct sockaddr_un a = { .sun_family = AF_UNIX };
-	int fd, rc;
-
-	if (strlen(path) >= sizeof(a.sun_path))
-		return -ENAMETOOLONG;
-	strcpy(a.sun_path, path);
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	/* On a unix socket one that was interrupted has not begun. */
-	do
-		rc = connect(fd, (struct sockaddr *)&a, sizeof(a)) ? -errno : 0;
-	while (rc == -EINTR);
-	if (rc == 0)
-		return fd;
-	close(fd);
-	return rc;
-}
-
-static int send_line(int fd, const char *text)
-{
-	size_t len = strlen(text), done = 0;
-
-	while (done < len + 1) {
-		ssize_t n = done < len ? send(fd, text + done, len - done, MSG_NOSIGNAL) : send(fd, "\n", 1, MSG_NOSIGNAL);
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0)
-			return n < 0 ? -errno : -EPIPE;
-		done += (size_t)n;
-	}
-	return 0;
-}
-
-/* Hands each line to each() (which may be NULL) until one holds "ok"; that one is left parsed in *ret_last. */
-static int read_replies(int fd, int (*each)(void *user, const char *line), void *user, struct json_object **ret_last)
-{
-	char *b = malloc(REPLY_MAX);
-	size_t len = 0;
-	int rc = b ? 0 : -ENOMEM;
-
-	*ret_last = NULL;
-	while (!rc && !*ret_last) {
-		ssize_t n = recv(fd, b + len, REPLY_MAX - 1 - len, 0);
-		char *end;
-
-		if (n < 0 && errno == EINTR)
-			continue;
-		if (n <= 0 || len + (size_t)n >= REPLY_MAX - 1) {
-			rc = n < 0 ? -errno : n == 0 ? -ECONNRESET : -EMSGSIZE;
-			break;
-		}
-		len += (size_t)n;
-		b[len] = '\0';
-		while (!rc && !*ret_last && (end = memchr(b, '\n', len))) {
-			struct json_object *o, *ok;
-
-			*end = '\0';
-			rc = each ? each(user, b) : 0;
-			o = json_tokener_parse(b);
-			if (!o || !json_object_object_get_ex(o, "ok", &ok))
-				json_object_put(o);
-			else
-				*ret_last = o;
-			len -= (size_t)(end + 1 - b);
-			memmove(b, end + 1, len + 1);
-		}
-	}
-	free(b);
-	if (rc) {
-		json_object_put(*ret_last);
-		*ret_last = NULL;
-	}
-	return rc;
-}
-
 /* Is it the answer of the mount at this mount point? */
 static bool names_mount(struct json_object *last, const char *mountpoint)
 {
@@ -134,12 +52,12 @@ static bool names_mount(struct json_object *last, const char *mountpoint)
 static bool serves(const char *path, const char *mountpoint)
 {
 	struct json_object *last = NULL;
-	int fd = dial(path);
+	int fd = ctlsock_dial(path);
 	bool yes = false;
 
 	if (fd < 0)
 		return false;
-	if (send_line(fd, "{\"do\":\"stat\"}") == 0 && read_replies(fd, NULL, NULL, &last) == 0)
+	if (ctlsock_ask(fd, "{\"do\":\"stat\"}", NULL, NULL, &last) == 0)
 		yes = names_mount(last, mountpoint);
 	json_object_put(last);
 	close(fd);
@@ -216,18 +134,6 @@ static int resolve(const char *typed, char *ret)
 	return 0;
 }
 
-static int result_of(struct json_object *last)
-{
-	struct json_object *ok, *error, *code;
-	int rc = -EIO;
-
-	if (json_object_object_get_ex(last, "ok", &ok) && json_object_get_boolean(ok))
-		return 0;
-	if (json_object_object_get_ex(last, "code", &code) && json_object_get_int(code) < 0)
-		rc = json_object_get_int(code);
-	return err_set(rc, "%s", json_object_object_get_ex(last, "error", &error) && error ? json_object_get_string(error) : "the mount refused");
-}
-
 int control_call(const char *typed, const char *request_json, int (*each)(void *user, const char *line), void *user)
 {
 	char mountpoint[PATH_MAX], path[CONTROL_PATH_MAX];
@@ -239,16 +145,14 @@ int control_call(const char *typed, const char *request_json, int (*each)(void *
 	if (find_socket(mountpoint, path))
 		return err_set(-ECONNREFUSED, "%s: no control socket in %s answers for it; run this as the user who mounted it, and where the "
 			       "mount is dead (findmnt shows it) unmount it with umount -l %s", mountpoint, control_dir(), mountpoint);
-	fd = dial(path);
+	fd = ctlsock_dial(path);
 	if (fd < 0)
 		return err_set(fd, "the control socket %s: %s", path, strerror(-fd));
-	rc = send_line(fd, request_json);
-	if (!rc)
-		rc = read_replies(fd, each, user, &last);
+	rc = ctlsock_ask(fd, request_json, each, user, &last);
 	close(fd);
 	if (rc)
 		return err_set(rc, "the mount at %s went away before it answered (%s); its log says why", mountpoint, err_text(rc));
-	rc = result_of(last);
+	rc = ctlsock_result(last, "the mount");
 	json_object_put(last);
 	return rc;
 }

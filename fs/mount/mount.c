@@ -12,16 +12,15 @@
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "control.h"
+#include "daemon.h"
 #include "disk.h"
 #include "env.h"
 #include "err.h"
@@ -46,43 +45,10 @@ struct mount {
 	struct control *control;
 	char meta_dir[PATH_MAX];
 	struct volume_options options;
+	int stop_fd;
 	atomic_bool stop, drain;
 	enum volume_state state;  /* as last told in the log */
 };
-
-/* Signal handlers and the control thread write here; one mount per process. */
-static int stop_fd = -1;
-static atomic_uint stop_signals;
-
-static void wake(void)
-{
-	uint64_t one = 1;
-	int saved = errno;
-	ssize_t n = write(stop_fd, &one, sizeof(one));
-
-	(void)n; /* a full counter is readable already, which is all that is asked for */
-	errno = saved;
-}
-
-static void on_signal(int sig)
-{
-	(void)sig;
-	atomic_fetch_add(&stop_signals, 1);
-	wake();
-}
-
-static const int stop_signal_list[] = { SIGTERM, SIGINT, SIGHUP };
-
-/* Until the mount answers, a signal simply ends the process: nothing was promised to anybody yet. */
-static int catch_signals(bool on)
-{
-	struct sigaction a = { .sa_handler = on ? on_signal : SIG_DFL, .sa_flags = SA_RESTART };
-
-	for (size_t i = 0; i < CL_ARRAY_LEN(stop_signal_list); i++)
-		if (sigaction(stop_signal_list[i], &a, NULL) < 0)
-			return -errno;
-	return 0;
-}
 
 static void sleep_ms(uint64_t ms)
 {
@@ -159,7 +125,7 @@ static void stop_requested(void *user, bool drain)
 	if (!drain)
 		atomic_store(&m->drain, false);
 	atomic_store(&m->stop, true);
-	wake();
+	daemon_stop_wake();
 }
 
 static int start_control(struct mount *m)
@@ -200,9 +166,9 @@ static int start(struct mount *m)
 	m->options.takeover = m->c->takeover;
 	m->options.meta_dir = m->meta_dir;
 	process_machine_id(m->options.machine_id);
-	stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (stop_fd < 0)
-		return -errno;
+	m->stop_fd = daemon_stop_open();
+	if (m->stop_fd < 0)
+		return m->stop_fd;
 	rc = open_cache_dir(m);
 	if (!rc)
 		rc = exec_threads_start(work_threads(), &m->exec);
@@ -215,8 +181,8 @@ static int start(struct mount *m)
 		return rc;
 	/* What opening met and coped with is no reason of what may fail now. */
 	err_clear();
-	/* From the moment the mount is there a signal must not leave it behind. */
-	rc = catch_signals(true);
+	/* From the moment the mount is there a signal must not leave it behind. Until then one simply ends the process: nothing was promised to anybody yet. */
+	rc = daemon_stop_catch(true);
 	if (!rc)
 		rc = session_start(m->c, m->volume, &m->session);
 	if (!rc)
@@ -263,11 +229,11 @@ static void tell_state(struct mount *m)
 /* Serves until somebody wants an end, or the mount is gone. */
 static void watch(struct mount *m)
 {
-	struct pollfd fds[2] = { { .fd = stop_fd, .events = POLLIN }, { .fd = session_event_fd(m->session), .events = POLLIN } };
+	struct pollfd fds[2] = { { .fd = m->stop_fd, .events = POLLIN }, { .fd = session_event_fd(m->session), .events = POLLIN } };
 	bool ended = false;
 	int again;
 
-	while (!ended && !atomic_load(&m->stop) && atomic_load(&stop_signals) == 0) {
+	while (!ended && !atomic_load(&m->stop) && daemon_stop_signals() == 0) {
 		ended = session_tick(m->session, &again);
 		tell_state(m);
 		if (!ended && poll(fds, 2, again >= 0 && again < WATCH_MS ? again : WATCH_MS) < 0 && errno != EINTR) {
@@ -292,14 +258,14 @@ static int drain_progress(void *user, uint64_t bytes_left)
 		d->told_s = now_s;
 		logmsg(LOGMSG_NOTICE, "%s: %llu bytes are still to be sent to the store", d->m->c->mountpoint, (unsigned long long)bytes_left);
 	}
-	return atomic_load(&stop_signals) > d->signals || !atomic_load(&d->m->drain);
+	return daemon_stop_signals() > d->signals || !atomic_load(&d->m->drain);
 }
 
 static int close_volume(struct mount *m)
 {
 	struct env *env = env_system();
 	bool drain = m->c->drain_on_stop && atomic_load(&m->drain) && !m->c->read_only;
-	struct draining d = { m, atomic_load(&stop_signals), env->boot_ns(env) / 1000000000 };
+	struct draining d = { m, daemon_stop_signals(), env->boot_ns(env) / 1000000000 };
 	int rc;
 
 	err_clear();
@@ -329,10 +295,8 @@ static int stop(struct mount *m)
 	store_close(m->store);
 	if (m->disk)
 		disk_posix_close(m->disk);
-	catch_signals(false);
-	if (stop_fd >= 0)
-		close(stop_fd);
-	stop_fd = -1;
+	daemon_stop_catch(false);
+	daemon_stop_close();
 	return rc;
 }
 
@@ -343,7 +307,6 @@ int mount_serve(const struct mount_config *c, void (*ready)(void *user, int rc),
 	int rc;
 
 	atomic_store(&m.drain, true);
-	atomic_store(&stop_signals, 0);
 	process_harden();
 	err_clear();
 	rc = start(&m);

@@ -9,18 +9,17 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <malloc.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
-#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "daemon.h"
 #include "err.h"
 #include "hash.h"
 #include "logmsg.h"
@@ -50,20 +49,7 @@ static void keep_memory(void)
 
 void process_harden(void)
 {
-	struct rlimit files, none = { 0, 0 };
-
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
-		files.rlim_cur = files.rlim_max;
-		if (setrlimit(RLIMIT_NOFILE, &files) < 0)
-			logmsg(LOGMSG_DEBUG, "RLIMIT_NOFILE: %s", strerror(errno));
-	}
-	/* The memory holds credentials: no core, and no reading of it by others of the same user. */
-	if (setrlimit(RLIMIT_CORE, &none) < 0)
-		logmsg(LOGMSG_WARNING, "cannot switch core dumps off: %s", strerror(errno));
-#ifndef __SANITIZE_ADDRESS__ /* its leak check must trace the process */
-	if (prctl(PR_SET_DUMPABLE, 0) < 0)
-		logmsg(LOGMSG_WARNING, "cannot keep the process from being dumped: %s", strerror(errno));
-#endif
+	daemon_harden();
 	/* Write-back of mapped pages goes through this process: freeing memory must not make it wait for itself. Threads inherit the flag.
 	 * CAP_SYS_RESOURCE is needed for both; without it the machine copes less well when memory is nearly out. */
 #ifdef PR_SET_IO_FLUSHER
@@ -72,7 +58,6 @@ void process_harden(void)
 #endif
 	/* If it is killed for memory, every process on the mount fails with it. */
 	write_proc("/proc/self/oom_score_adj", "-1000");
-	signal(SIGPIPE, SIG_IGN);
 	keep_memory();
 }
 

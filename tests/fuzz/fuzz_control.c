@@ -13,7 +13,8 @@
 #define get_u64 stat_get_u64 /* buf.h has one too */
 #include "../../fs/cmd/cmd_stat.c"
 #undef get_u64
-#include "../../fs/mount/control_client.c" /* what becomes of an answer is static */
+#include "../../common/ctlsock_client.c" /* what becomes of an answer is static */
+#include "../../fs/mount/control_client.c"
 #include "../lib/vol.h"
 
 static volatile bool ours; /* or the compiler leaves the comparison out */
@@ -73,7 +74,7 @@ static void write_all(int fd, const uint8_t *data, size_t size)
 static void request(const uint8_t *data, size_t size)
 {
 	char sink[4096];
-	int fd = dial(path);
+	int fd = ctlsock_dial(path);
 
 	FUZZ_ASSERT(fd >= 0);
 	write_all(fd, data, size);
@@ -85,7 +86,7 @@ static void request(const uint8_t *data, size_t size)
 
 static int keep(void *user, const char *line)
 {
-	FUZZ_ASSERT(strlen(line) < REPLY_MAX);
+	FUZZ_ASSERT(strlen(line) < CTLSOCK_REPLY_MAX);
 	return keep_line(user, line);
 }
 
@@ -99,7 +100,7 @@ static void reply(const uint8_t *data, size_t size)
 	close(ends[0]);
 	if (read_replies(ends[1], keep, &o, &last) == 0) {
 		ours = names_mount(last, "/nowhere");
-		(void)result_of(last);
+		(void)ctlsock_result(last, "the mount");
 		print_mount(o);
 		print_store(o);
 		(void)print_one(o, "requests.put.requests");

@@ -2,7 +2,7 @@
  * fuzz_options.c - any bytes as mount options, as fstab and command lines give them to mount.clonefs: with and without -s, completed, and those of the
  * store handed on to it. Input: a byte of flags, then the list (NUL ends it; what follows is the address).
  */
-#include "../../fs/cmd/cmd.h"
+#include "../../fs/cmd/commands.h"
 #include "fuzz.h"
 #include "mount.h"
 #include "s3_config.h"

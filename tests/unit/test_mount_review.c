@@ -84,7 +84,7 @@ static void a_file_is_not_a_stale_socket(void **state)
 	assert_int_not_equal(control_check(p.path, NULL), 0);
 	assert_non_null(strstr(err_last(), "not a socket"));
 	assert_file(p.path);
-	assert_int_not_equal(control_listen_unix(p.path, &fd), 0);
+	assert_int_not_equal(ctlsock_listen(p.path, &fd), 0);
 	assert_int_equal(fd, -1);
 	assert_file(p.path);
 	unlink(p.path);
@@ -110,7 +110,7 @@ static void a_stale_socket_is_replaced(void **state)
 	close(make_socket(p.path, 1));
 	assert_int_equal(control_check(p.path, NULL), 0);
 	close(make_socket(p.path, 1));
-	assert_int_equal(control_listen_unix(p.path, &fd), 0);
+	assert_int_equal(ctlsock_listen(p.path, &fd), 0);
 	close(fd);
 	tear_down(&p);
 }
@@ -136,7 +136,7 @@ static void a_busy_socket_is_not_stale(void **state)
 	}
 	assert_true(n < 16);
 	alarm(10); /* one that waits for the other's attention waits for ever */
-	assert_int_equal(control_listen_unix(p.path, &fd), -EADDRINUSE);
+	assert_int_equal(ctlsock_listen(p.path, &fd), -EADDRINUSE);
 	alarm(0);
 	assert_int_equal(lstat(p.path, &after), 0);
 	assert_true(before.st_ino == after.st_ino);

@@ -11,7 +11,7 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "cmd.h"
+#include "progress.h"
 
 #define BAR 30
 #define DRAW_EVERY_NS 100000000u

@@ -1,30 +1,48 @@
 /*
- * cmd.h - what the subcommands of clonefs share: option tables that are both
- * the parser and the --help text, error lines, exit codes, sizes, progress.
+ * cmd.h - what the commands of all programs share: a program of subcommands,
+ * option tables that are both the parser and the --help text, error lines,
+ * exit codes, sizes.
  *
- * Single-threaded use, except where it says so.
+ * Single-threaded use.
  */
 #ifndef CLONELOVE_CMD_H
 #define CLONELOVE_CMD_H
 
 #include <json-c/json.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #include "compiler.h"
+#include "progress.h"
 
-/* Exit codes of clonefs (fsck.clonefs and mount.clonefs have those of fsck(8) and mount(8)). */
+/* Exit codes (fsck.clonefs and mount.clonefs have those of fsck(8) and mount(8)). */
 enum {
 	CMD_OK = 0,
 	CMD_FAILED = 1,
 	CMD_USAGE = 2,
-	CMD_BUSY = 3,        /* the volume has a live writer, or the mount is in use */
-	CMD_NOT_FOUND = 4,   /* no volume there, or it exists already where it must not */
-	CMD_UNAVAILABLE = 5, /* the store does not answer: worth trying again */
+	CMD_BUSY = 3,        /* the volume has a live writer; the mount or the directory is in use */
+	CMD_NOT_FOUND = 4,   /* nothing there, or something is where it must not be */
+	CMD_UNAVAILABLE = 5, /* no answer, or not in time: worth trying again */
 	CMD_DAMAGED = 6,     /* bytes are missing or wrong: run fsck.clonefs */
 };
+
+struct cmd_command {
+	const char *name;    /* NULL: only by the name the program was called by */
+	const char *as;      /* that name; NULL = none */
+	const char *purpose; /* a line of --help */
+	int (*run)(int argc, char **argv); /* argv[0] is the name as called; returns the exit code */
+};
+
+struct cmd_program {
+	const char *name, *version, *purpose;
+	const struct cmd_command *commands;
+	size_t command_count;
+	const char *notes; /* the end of --help */
+};
+
+/* All that main() does: switches core dumps off (secrets are read later), picks the command, or prints help or version. */
+int cmd_main(const struct cmd_program *p, int argc, char **argv);
 
 #define CMD_LONG(n) (256 + (n)) /* the letter of an option that has none */
 
@@ -72,35 +90,5 @@ int cmd_number(const char *program, const char *option, const char *text, uint64
 int cmd_print_json(const char *program, struct json_object *o);
 /* Flushes stdout; CMD_FAILED with a message when that fails (disk full). */
 int cmd_flush(const char *program, int code);
-
-/*
- * A line on stderr where that is a terminal: what goes on, a bar where the total is known, and for how long; else silent. It is drawn each second,
- * whatever its owner does meanwhile. fd >= 0: lines "stage done total" there too, as fsck(8)'s -C has it. One at a time in a process.
- */
-struct progress {
-	const char *what;
-	int stage, fd;
-	bool tty, drawn;
-	_Atomic uint64_t done, total; /* total 0: not known */
-	uint64_t begun_ns, drawn_ns;
-};
-#define PROGRESS_INIT { .fd = -1 }
-void progress_begin(struct progress *p, const char *what, uint64_t total);
-void progress_add(struct progress *p, uint64_t n); /* any thread */
-void progress_draw(struct progress *p);            /* any thread; cheap to call often */
-void progress_say(struct progress *p, const char *what); /* another `what`, borrowed, from here on */
-void progress_hide(struct progress *p);            /* any thread: something is to be printed */
-void progress_end(struct progress *p);
-
-/* The commands: argv[0] is the name as called. Return the exit code. */
-int cmd_format(int argc, char **argv);
-int cmd_mount(int argc, char **argv);
-int cmd_mount_helper(int argc, char **argv);
-int cmd_sync(int argc, char **argv);
-int cmd_stat(int argc, char **argv);
-int cmd_unmount(int argc, char **argv);
-int cmd_salvage(int argc, char **argv);
-int cmd_dump(int argc, char **argv);
-int cmd_fsck(int argc, char **argv);
 
 #endif

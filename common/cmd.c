@@ -1,5 +1,5 @@
 /*
- * cmd_util.c - option tables, messages and figures for the commands.
+ * cmd.c - option tables, messages and figures for the commands.
  *
  * No state but the process's own stdout and stderr.
  */
