@@ -18,7 +18,7 @@
 #define QUEUE_MOST (4u << 20)
 #define SLOTS 64u
 
-static int send_frames(struct node *n, struct node_peer *p, struct buf *b)
+int exchange_send(struct node *n, struct node_peer *p, struct buf *b)
 {
 	int rc = b->err;
 
@@ -158,7 +158,7 @@ static void send_done(struct node_job *j)
 		p->sent = s->upto;
 		p->marked = s->end && !p->remark;
 		p->remark = false;
-		send_frames(n, p, &s->frames);
+		exchange_send(n, p, &s->frames);
 	}
 	send_free(j);
 	node_pump(n);
@@ -222,7 +222,7 @@ static int answer_sums(struct node *n, struct node_peer *p, const struct frame *
 	frame_end(&b, start, true);
 	if (rc)
 		buf_free(&b);
-	return rc ? rc : send_frames(n, p, &b);
+	return rc ? rc : exchange_send(n, p, &b);
 }
 
 struct leaf_job {
@@ -302,7 +302,7 @@ static void leaf_done(struct node_job *j)
 	struct node *n = l->n;
 
 	node_job_over(n);
-	if (!l->p->down && (l->rc || send_frames(n, l->p, &l->frames)))
+	if (!l->p->down && (l->rc || exchange_send(n, l->p, &l->frames)))
 		n->o.host->close(n->o.host, l->p->link, "the index cannot be read");
 	leaf_free(j);
 	node_pump(n);
@@ -360,7 +360,7 @@ static int ask_sums(struct node *n, struct node_peer *p, uint16_t node)
 	buf_u16(&b, node);
 	frame_end(&b, start, false);
 	p->asked++;
-	return send_frames(n, p, &b);
+	return exchange_send(n, p, &b);
 }
 
 void exchange_compare(struct node *n, struct node_peer *p)
@@ -475,7 +475,7 @@ static int take_sums(struct node *n, struct node_peer *p, const struct frame *f)
 		buf_bytes(&b, leaves.data, leaves.len);
 		frame_end(&b, start, false);
 		p->asked += count;
-		rc = send_frames(n, p, &b);
+		rc = exchange_send(n, p, &b);
 	}
 	buf_free(&leaves);
 	buf_free(&b);
@@ -574,10 +574,16 @@ void node_hello(struct node *n, struct frame_hello *ret)
 int node_up(struct node *n, void *link, const struct frame_hello *h, struct node_peer **ret)
 {
 	struct node_peer *p = calloc(1, sizeof *p);
+	const struct member *m = members_get(&n->members, h->node);
 	uint64_t used = 0;
+	int rc;
 
 	if (!p)
 		return -ENOMEM;
+	if (n->forgotten || (m && m->forgotten)) {
+		free(p);
+		return -EKEYREJECTED;
+	}
 	for (const struct node_peer *q = n->peers; q; q = q->next)
 		used |= 1ull << q->slot;
 	while (p->slot < SLOTS && (used & (1ull << p->slot)))
@@ -594,9 +600,12 @@ int node_up(struct node *n, void *link, const struct frame_hello *h, struct node
 	p->sent = n->position;
 	p->next = n->peers;
 	n->peers = p;
+	*ret = p;
+	rc = node_members_send(n, p); /* before anything that they made */
+	if (rc)
+		node_failed(n, rc);
 	exchange_compare(n, p);
 	fetch_peer_up(n->fetches, p);
-	*ret = p;
 	node_pump(n);
 	return 0;
 }
@@ -634,7 +643,7 @@ void exchange_joined(struct node *n)
 
 		frame_begin(&b, FRAME_JOINED, &start);
 		frame_end(&b, start, false);
-		send_frames(n, p, &b);
+		exchange_send(n, p, &b);
 	}
 }
 
@@ -686,6 +695,9 @@ int node_frame(struct node *n, struct node_peer *p, const struct frame *f)
 		break;
 	case FRAME_JOINED:
 		rc = take_joined(n, p, f);
+		break;
+	case FRAME_MEMBERS:
+		rc = node_members_take(n, p, f);
 		break;
 	default:
 		rc = ERR_CORRUPT;

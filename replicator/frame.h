@@ -60,6 +60,8 @@ struct frame_get { uint64_t request; uint8_t hash[HASH_BYTES]; uint64_t size, of
 enum frame_status { FRAME_BYTES, FRAME_ZEROS, FRAME_GONE, FRAME_FAILED };
 struct frame_data { uint64_t request; enum frame_status status; uint32_t length; const uint8_t *bytes; };
 
+enum frame_error { FRAME_REFUSED = 1, FRAME_ANOTHER_LINK = 2 }; /* codes of ERROR */
+
 struct frame_cut { uint64_t request; struct vector context; struct sum root; uint64_t missing, wall_us; };
 
 /* --- the stream --- */

@@ -1,14 +1,8 @@
-/*
- * host.c - threads around the core.
- *
- * Locks: `mu` guards the two queues, the status and the snapshot of what HELLO says, and is held for pointer moves alone; `peer_link.mu` guards one link against going down
- * while the core sends. Neither is taken inside the other. The node is the core thread's, from node_run on.
- */
-#include "host.h"
+/* host.c - threads around the core. host_impl.h has the locks. */
+#include "host_impl.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,58 +11,12 @@
 #include <unistd.h>
 
 #include "err.h"
-#include "link.h"
 #include "logmsg.h"
-#include "watch.h"
 
 #define NO_ALARM UINT64_MAX
 #define FRAMES_MOST (64u << 20)    /* bytes of frames that wait for the core; then the hub does */
 #define BLIND_AGAIN_NS 60000000000ull
 #define MAP_BYTES (1ull << 40)
-
-enum note_kind { NOTE_JOB, NOTE_DIRTY, NOTE_UP, NOTE_FRAME, NOTE_DRAINED, NOTE_DOWN };
-
-struct peer_link {
-	pthread_mutex_t mu;
-	struct link *link;             /* under mu; NULL: down */
-	struct node_peer *peer;        /* the core's */
-};
-
-struct note { /* what the core is told */
-	struct note *next;
-	enum note_kind kind;
-	struct node_job *job;
-	struct peer_link *p;
-	struct frame_hello hello;
-	bool deep;
-	enum frame_type type;
-	size_t len;
-	uint8_t bytes[];               /* a path, or a frame's body */
-};
-
-struct host {
-	struct node_host base;         /* first */
-	struct node *node;
-	struct tree *tree;
-	struct index *index;
-	struct keys *keys;
-	struct node_key *key;
-	struct link_hub *hub;
-	struct watch *watch;
-	char name[FRAME_NAME_MAX + 1];
-	pthread_t core, workers[HOST_WORKERS];
-	unsigned worker_count;
-	bool core_started;
-	uint64_t alarm_ns, blind_ns;   /* the core's */
-	pthread_mutex_t mu;
-	pthread_cond_t told, work, room;
-	struct note *notes, **notes_end;
-	struct node_job *jobs, **jobs_end;
-	size_t frame_bytes;
-	bool stopping, core_over, blind;
-	struct node_status status;
-	struct frame_hello hello;
-};
 
 static struct host *of(struct node_host *b) { return (struct host *)(void *)b; }
 
@@ -198,22 +146,18 @@ static void link_hello(void *user, struct frame_hello *ret)
 	ret->name = (struct frame_text){ h->name, strlen(h->name) };
 }
 
-/* Who has the cluster's key and proves its own may come up: there is no list of those who may not, yet. */
-static const char *link_judge(void *user, const struct frame_hello *hello)
-{
-	(void)user;
-	(void)hello;
-	return NULL;
-}
-
 static void link_up(void *user, struct link *l, const struct frame_hello *hello)
 {
 	struct host *h = user;
 	struct peer_link *p = calloc(1, sizeof *p);
-	struct note *n = note_new(NOTE_UP, NULL, 0);
+	char local[FRAME_NAME_MAX] = "";
+	struct note *n;
 
 	if (!p)
 		abort();
+	if (!link_local(l, local, sizeof local))
+		local[0] = '\0';
+	n = note_new(NOTE_UP, local, strlen(local)); /* a NUL is behind it */
 	pthread_mutex_init(&p->mu, NULL);
 	p->link = l;
 	link_set_user(l, p);
@@ -222,6 +166,8 @@ static void link_up(void *user, struct link *l, const struct frame_hello *hello)
 	n->hello.cluster = n->hello.name = n->hello.address = (struct frame_text){ NULL, 0 }; /* views that die */
 	logmsg(LOGMSG_NOTICE, "%.*s (%s) is up", (int)hello->name.len, hello->name.p ? hello->name.p : "", link_address(l));
 	tell(h, n);
+	admit_up(h->admit, hello->node);
+	host_note_refusal(h, NULL, NULL);
 }
 
 static int link_frame(void *user, struct link *l, const struct frame *f)
@@ -250,6 +196,7 @@ static void link_drained(void *user, struct link *l)
 
 static void link_gone(void *user, struct link *l, const char *why)
 {
+	struct host *h = user;
 	struct peer_link *p = link_user(l);
 	struct note *n = note_new(NOTE_DOWN, NULL, 0);
 
@@ -257,12 +204,13 @@ static void link_gone(void *user, struct link *l, const char *why)
 	pthread_mutex_lock(&p->mu);
 	p->link = NULL;
 	pthread_mutex_unlock(&p->mu);
+	admit_down(h->admit, link_node(l));
 	n->p = p;
-	tell(user, n);
+	tell(h, n);
 }
 
 static const struct link_events link_events = {
-	.hello = link_hello, .judge = link_judge, .up = link_up, .frame = link_frame, .drained = link_drained, .down = link_gone,
+	.hello = link_hello, .judge = host_judge, .up = link_up, .frame = link_frame, .drained = link_drained, .down = link_gone, .refused = host_note_refusal,
 };
 
 /* --- the watcher's thread --- */
@@ -303,6 +251,29 @@ static const struct watch_events watch_events = { watch_dirty, watch_lost, watch
 
 /* --- the core's thread --- */
 
+static void answered(struct host *h, struct ask *a, bool lost)
+{
+	pthread_mutex_lock(&h->mu);
+	a->over = true;
+	a->lost = lost;
+	pthread_cond_broadcast(&h->answered);
+	pthread_mutex_unlock(&h->mu);
+}
+
+int host_ask(struct host *h, void (*run)(struct host *h, void *arg), void *arg)
+{
+	struct ask a = { run, arg, false, false };
+	struct note *n = note_new(NOTE_ASK, NULL, 0);
+
+	n->ask = &a;
+	tell(h, n);
+	pthread_mutex_lock(&h->mu);
+	while (!a.over)
+		pthread_cond_wait(&h->answered, &h->mu);
+	pthread_mutex_unlock(&h->mu);
+	return a.lost ? -ESHUTDOWN : 0;
+}
+
 static void link_free(struct peer_link *p)
 {
 	pthread_mutex_destroy(&p->mu);
@@ -325,6 +296,12 @@ static void hear(struct host *h, struct note *n)
 		rc = node_up(h->node, n->p, &n->hello, &n->p->peer);
 		if (rc)
 			host_close(&h->base, n->p, err_text(rc));
+		else
+			host_members_up(h, (const char *)n->bytes);
+		break;
+	case NOTE_ASK:
+		n->ask->run(h, n->ask->arg);
+		answered(h, n->ask, false);
 		break;
 	case NOTE_FRAME:
 		rc = n->p->peer ? node_frame(h->node, n->p->peer, &f) : 0;
@@ -490,7 +467,7 @@ static int start_threads(struct host *h)
 
 static int start(struct host *h, const struct host_options *o)
 {
-	struct node_options no = { .host = &h->base, .env = env_system(), .members = o->peer_count };
+	struct node_options no = { .host = &h->base, .env = env_system(), .peers = o->peer_count, .name = h->name, .address = o->address };
 	struct watch_options wo = { .dir = o->dir, .events = &watch_events, .user = h };
 	struct link_options lo = { .env = env_system(), .listen = o->listen, .events = &link_events, .user = h };
 	int rc = open_state(h, o, &no);
@@ -507,17 +484,17 @@ static int start(struct host *h, const struct host_options *o)
 	no.index = h->index;
 	memcpy(no.node, node_key_public(h->key), sizeof no.node);
 	rc = node_start(&no, &h->node);
+	if (rc == -EKEYREJECTED)
+		return err_set(rc, "the cluster has forgotten this node: to join again as a new one, move %s and what is in %s away", o->state_dir, o->dir);
 	if (rc)
 		return err_set(rc, "cannot begin with %s: %s", o->dir, err_text(rc));
 	publish_status(h);
-	rc = start_threads(h);
 	lo.keys = h->keys;
 	lo.node = h->key;
+	rc = link_hub_start(&lo, &h->hub);
 	if (!rc)
-		rc = link_hub_start(&lo, &h->hub);
-	for (unsigned i = 0; !rc && i < o->peer_count; i++)
-		rc = link_hub_call(h->hub, o->peers[i]);
-	return rc;
+		rc = host_members_start(h, o);
+	return rc ? rc : start_threads(h);
 }
 
 int host_start(const struct host_options *o, struct host **ret)
@@ -528,7 +505,7 @@ int host_start(const struct host_options *o, struct host **ret)
 
 	if (!h)
 		return -ENOMEM;
-	h->base = (struct node_host){ submit, host_send, host_queued, host_close, wake_at };
+	h->base = (struct node_host){ submit, host_send, host_queued, host_close, wake_at, host_members_changed };
 	h->notes_end = &h->notes;
 	h->jobs_end = &h->jobs;
 	h->alarm_ns = NO_ALARM;
@@ -540,7 +517,10 @@ int host_start(const struct host_options *o, struct host **ret)
 	pthread_condattr_destroy(&attr);
 	pthread_cond_init(&h->work, NULL);
 	pthread_cond_init(&h->room, NULL);
-	rc = o->peer_count > HOST_PEERS_MAX ? err_set(ERR_CONFIG, "more than %u peers", HOST_PEERS_MAX) : start(h, o);
+	pthread_cond_init(&h->answered, NULL);
+	rc = admit_new(env_system(), &h->admit);
+	if (!rc)
+		rc = o->peer_count > HOST_PEERS_MAX ? err_set(ERR_CONFIG, "more than %u peers", HOST_PEERS_MAX) : start(h, o);
 	if (rc) {
 		host_stop(h);
 		return rc;
@@ -559,6 +539,8 @@ static void drop_notes(struct host *h)
 			n->job->drop(n->job);
 		if (n->kind == NOTE_DOWN)
 			link_free(n->p);
+		if (n->kind == NOTE_ASK)
+			answered(h, n->ask, true);
 		free(n);
 	}
 	h->notes_end = &h->notes;
@@ -592,6 +574,9 @@ void host_stop(struct host *h)
 		h->tree->free(h->tree);
 	node_key_free(h->key);
 	keys_free(h->keys);
+	host_members_free(h);
+	admit_free(h->admit);
+	pthread_cond_destroy(&h->answered);
 	pthread_cond_destroy(&h->told);
 	pthread_cond_destroy(&h->work);
 	pthread_cond_destroy(&h->room);

@@ -23,9 +23,10 @@ struct host_options {
 	const char *state_dir;         /* index and the node's key; made where it is missing; not within the tree */
 	const char *cluster_key_file;
 	const char *listen;            /* HOST:PORT; NULL = only call */
-	const char *const *peers;      /* HOST:PORT of each other member */
+	const char *const *peers;      /* HOST:PORT of other members, one at least; it learns the rest from them. None: the first of its cluster */
 	unsigned peer_count;           /* <= HOST_PEERS_MAX */
-	const char *name;              /* for peers' operators */
+	const char *name;              /* for operators, on every member */
+	const char *address;           /* HOST:PORT at which others call; NULL = where it listens, on the address that its first connection shows */
 	uint64_t index_map_bytes;      /* 0 = a terabyte: the most the index may grow to */
 };
 
@@ -38,5 +39,19 @@ uint16_t host_port(const struct host *h);
 int host_call(struct host *h, const char *address);
 /* As of the last time the core had done something. */
 void host_status(struct host *h, struct node_status *ret);
+
+/* --- members; these wait for the core. -ESHUTDOWN: it is over. --- */
+struct host_member {
+	struct member m;
+	bool self, up, compared;       /* compared: its index with ours, since it came up */
+	bool joining;                  /* so it says */
+	int64_t clock_us;              /* up: its wall clock less ours */
+};
+/* Everybody who is known, the forgotten too. *ret: free(). */
+int host_members(struct host *h, struct host_member **ret, size_t *ret_count);
+/* who: a name, an address, or the first digits (8 at least) of a key in hex; of one member. -ENOENT, ERR_CONFIG, with a message. */
+int host_forget(struct host *h, const char *who);
+/* The last peer that did not let us come up, and why: text for an operator; false: none since one did. */
+bool host_refused(struct host *h, char *ret, size_t cap);
 
 #endif

@@ -130,17 +130,26 @@ static void fail(struct link *l, const char *why)
 }
 
 /* Says why, sends what it can without waiting, and is done. */
-static int refuse(struct link *l, const char *why)
+static int refuse_as(struct link *l, uint16_t code, const char *why)
 {
 	size_t start;
 
 	fail(l, why);
+	pthread_mutex_lock(&l->hub->mu);
+	buf_bytes(&l->out, l->queue.data, l->queue.len); /* what was to be said before */
+	buf_reset(&l->queue);
+	pthread_mutex_unlock(&l->hub->mu);
 	frame_begin(&l->out, FRAME_ERROR, &start);
-	frame_put_error(&l->out, 1, why);
+	frame_put_error(&l->out, code, why);
 	frame_end(&l->out, start, false);
-	if (!l->out.err)
-		(void)link_tls_write(l, l->out.data + l->out_done, l->out.len - l->out_done);
+	for (int n = 1; !l->out.err && n > 0 && l->out_done < l->out.len; l->out_done += n > 0 ? (size_t)n : 0)
+		n = link_tls_write(l, l->out.data + l->out_done, l->out.len - l->out_done);
 	return -ECONNABORTED;
+}
+
+static int refuse(struct link *l, const char *why)
+{
+	return refuse_as(l, FRAME_REFUSED, why);
 }
 
 /* --- greeting --- */
@@ -213,7 +222,7 @@ static int heard_hello(struct link *l, const struct frame *f)
 		return refuse(l, no);
 	o = link_up_to(h, l->node);
 	if (o && !replaces(l, o))
-		return refuse(l, "there is a link between the two already");
+		return refuse_as(l, FRAME_ANOTHER_LINK, "there is a link between the two already");
 	if (l->inbound) {
 		rc = say_hello(l);
 		if (rc)
@@ -235,12 +244,14 @@ static int heard_hello(struct link *l, const struct frame *f)
 static int one_frame(struct link *l, const struct frame *f)
 {
 	struct frame_text text;
-	uint16_t code;
+	uint16_t code = 0;
 	int rc;
 
 	if (f->type == FRAME_ERROR) {
 		if (frame_get_error(f, &code, &text) == 0)
 			snprintf(l->why, sizeof l->why, "the peer says: %.*s", (int)text.len, text.p);
+		if (l->state == LINK_GREETING && l->why[0] && code != FRAME_ANOTHER_LINK && l->hub->o.events->refused)
+			l->hub->o.events->refused(l->hub->o.user, l->address, l->why);
 		return -ECONNABORTED;
 	}
 	if (l->state == LINK_GREETING)
@@ -435,6 +446,20 @@ const uint8_t *link_node(const struct link *l)
 const char *link_address(const struct link *l)
 {
 	return l->address;
+}
+
+bool link_local(const struct link *l, char *ret, size_t cap)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof ss;
+	char host[64], *h = host;
+
+	if (getsockname(l->fd, (struct sockaddr *)&ss, &len) || getnameinfo((struct sockaddr *)&ss, len, host, sizeof host, NULL, 0, NI_NUMERICHOST) ||
+	    strchr(host, '%')) /* of one network alone */
+		return false;
+	if (strncmp(h, "::ffff:", 7) == 0 && strchr(h, '.'))
+		h += 7;
+	return (size_t)snprintf(ret, cap, strchr(h, ':') ? "[%s]" : "%s", h) < cap;
 }
 
 void *link_user(const struct link *l)

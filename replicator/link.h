@@ -37,6 +37,8 @@ struct link_events {
 	int (*frame)(void *user, struct link *l, const struct frame *f);
 	void (*drained)(void *user, struct link *l);         /* the send queue is empty again */
 	void (*down)(void *user, struct link *l, const char *why);
+	/* A node that we called, or that called us, does not let us come up, and says why. NULL: nobody wants to know. */
+	void (*refused)(void *user, const char *address, const char *why);
 };
 
 struct link_options {
@@ -59,6 +61,8 @@ void link_hub_call_no_more(struct link_hub *h, const char *address);
 
 const uint8_t *link_node(const struct link *l);          /* the peer's key */
 const char *link_address(const struct link *l);          /* for messages: where it is */
+/* Our own end's host, as an address has it (IPv6 in brackets); false: it has none that others could use. In events alone. */
+bool link_local(const struct link *l, char *ret, size_t cap);
 void *link_user(const struct link *l);                   /* the owner's own; NULL until set */
 void link_set_user(struct link *l, void *user);
 /* Takes whole frames over from b (which is empty then). Never blocks. -EPIPE when it is down, -ENOBUFS over LINK_QUEUE_MAX (it goes down then). */

@@ -7,6 +7,7 @@
 #include "node_impl.h"
 
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -242,6 +243,8 @@ static void set_alarm(struct node *n)
 			next = w->due_ns;
 		}
 	}
+	if (n->self_late && n->self_again_ns < next)
+		next = n->self_again_ns;
 	if (next != UINT64_MAX)
 		node_wake(n, next);
 }
@@ -280,15 +283,14 @@ void node_heard(struct node *n, struct node_peer *p)
 /* When all members there are join at once, there is none to hear: the first of them is the one. */
 static void found_cluster(struct node *n)
 {
-	unsigned up = 0;
 	bool left;
 
 	if (!n->joining || n->scanning)
 		return;
-	for (struct node_peer *p = n->peers; p; p = p->next, up++)
+	for (struct node_peer *p = n->peers; p; p = p->next)
 		if (!p->joining || memcmp(p->key, n->o.node, sizeof p->key) < 0)
 			return;
-	if (up < n->o.members || n->tree_job)
+	if (!node_all_up(n, false) || n->tree_job)
 		return;
 	if (!node_adopt(n, NULL, &left))
 		end_joining(n);
@@ -341,6 +343,7 @@ void node_pump(struct node *n)
 	do {
 		n->again = false;
 		put_news(n);
+		node_members_due(n);
 		if (!n->tree_job && !node_start_look(n))
 			node_start_apply(n);
 		end_scan(n);
@@ -386,6 +389,8 @@ void node_status(struct node *n, struct node_status *ret)
 		ret->compared += p->compared;
 	}
 	ret->alerts = n->alerts;
+	ret->members = node_others(n);
+	ret->forgotten = n->forgotten;
 	ret->joining = n->joining;
 	ret->scanning = n->scanning;
 	ret->halted = n->halted;
@@ -467,6 +472,8 @@ static int recognise(struct node *n, struct index_txn *t, const uint8_t *next)
 		rc = get_intents(n, t);
 	if (!rc)
 		rc = index_context_get(t, &n->context);
+	if (!rc)
+		rc = node_members_load(n, t);
 	return rc;
 }
 
@@ -512,6 +519,8 @@ int node_start(const struct node_options *o, struct node **ret)
 	if (!n)
 		return -ENOMEM;
 	n->o = *o;
+	snprintf(n->name, sizeof n->name, "%s", o->name ? o->name : "");
+	snprintf(n->address, sizeof n->address, "%s", o->address ? o->address : "");
 	n->scanning = true;
 	/* Never one that was before: whatever state this process begins with, nobody else has made a change under this name. */
 	o->env->random(o->env, n->incarnation, sizeof n->incarnation);
@@ -588,5 +597,6 @@ void node_free(struct node *n)
 	free_items(&n->waits, false);
 	free_items(&n->intents, true);
 	vector_free(&n->context);
+	members_free(&n->members);
 	free(n);
 }

@@ -19,6 +19,7 @@
 #include "env.h"
 #include "frame.h"
 #include "index.h"
+#include "members.h"
 #include "tree.h"
 
 struct node;
@@ -40,6 +41,8 @@ struct node_host {
 	void (*close)(struct node_host *h, void *link, const char *why); /* node_down follows, not before this returns */
 	/* Calls node_tick at this boot time, or earlier. */
 	void (*wake_at)(struct node_host *h, uint64_t boot_ns);
+	/* Who belongs to the cluster has changed (node_members): whom to call, whom to let in. */
+	void (*members)(struct node_host *h);
 };
 
 struct node_options {
@@ -50,11 +53,14 @@ struct node_options {
 	bool new_index;                    /* it was made just now */
 	uint8_t node[FRAME_NODE_BYTES];    /* our key */
 	uint8_t boot[16];                  /* other after each boot of the machine */
-	unsigned members;                  /* others that there are */
+	const char *name;                  /* ours, for operators; NULL = none. Outlives the node, as does */
+	const char *address;               /* where others call us, HOST:PORT; NULL or "" = nowhere, or not known yet (node_address) */
+	unsigned peers;                    /* how many others the configuration names: so many there are, until one was met */
 };
 
 /*
- * Prepares index and tree (blocks; not to be called on the core). ERR_CORRUPT: the index is to be thrown away. Nothing is done before node_run.
+ * Prepares index and tree (blocks; not to be called on the core). ERR_CORRUPT: the index is to be thrown away. -EKEYREJECTED: the cluster has forgotten this key:
+ * it is to join as new, with another. Nothing is done before node_run.
  * From node_start on the watcher must be running: changes before node_run are found by its scan.
  */
 int node_start(const struct node_options *o, struct node **ret);
@@ -71,6 +77,7 @@ void node_dirty(struct node *n, const char *path, size_t len, bool deep);
 
 /* --- connections --- */
 void node_hello(struct node *n, struct frame_hello *ret);  /* what we say of ourselves, beside versions, key and names */
+/* -EMFILE: as many are up as can be; -EKEYREJECTED: the peer was forgotten, or we were. */
 int node_up(struct node *n, void *link, const struct frame_hello *h, struct node_peer **ret);
 int node_frame(struct node *n, struct node_peer *p, const struct frame *f); /* an error ends the link */
 void node_drained(struct node *n, struct node_peer *p);
@@ -78,9 +85,21 @@ void node_down(struct node *n, struct node_peer *p);       /* p is gone */
 
 void node_tick(struct node *n);
 
+/* --- members (members.h; DESIGN.md, "Members") --- */
+/* Ours among them. Valid until the next call that is not const. */
+const struct members *node_members(const struct node *n);
+struct node_peer_status { bool compared, joining; int64_t clock_us; };
+bool node_peer_status(const struct node *n, const uint8_t *node, struct node_peer_status *ret); /* false: it is not up */
+/* Others call us there from now on; the text is copied. */
+int node_address(struct node *n, const char *address);
+/* Ends a membership, for good, and everywhere once it was heard of. Durable when it returns (blocks for the disk). -ENOENT: no such member; -EINVAL: it is this node. */
+int node_forget(struct node *n, const uint8_t *node);
+
 struct node_status {
 	uint64_t dirty, wanted, records, peers, compared; /* compared: peers whose index was compared with ours since they came up */
 	uint64_t alerts;           /* twins seen, and the like */
+	uint64_t members;          /* others that there are: known, or else configured */
+	bool forgotten;            /* the cluster has forgotten this node: it talks to nobody any more */
 	bool joining;              /* what was found here has no versions yet */
 	bool scanning;             /* the scan after the start is not over */
 	bool halted;               /* the tree is not there any more */

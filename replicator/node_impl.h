@@ -1,5 +1,5 @@
 /*
- * node_impl.h - the inside of the core: node.c (start, jobs, time), node_change.c (versions), node_look.c (examining), node_want.c (what is wanted, applying),
+ * node_impl.h - the inside of the core: node.c (start, jobs, time), node_change.c (versions), node_members.c (who there is), node_look.c (examining), node_want.c (what is wanted, applying),
  * fetch.c (contents from peers), serve.c (contents for peers), exchange.c (indexes). All of it on the core's thread but the run() of jobs.
  */
 #ifndef CLONELOVE_NODE_IMPL_H
@@ -75,6 +75,11 @@ struct node {
 	struct fetches *fetches;
 	uint8_t incarnation[INCARNATION_BYTES], session[FRAME_ID_BYTES];
 	struct vector context;
+	struct members members;
+	char name[FRAME_NAME_MAX + 1], address[FRAME_NAME_MAX + 1]; /* ours */
+	bool forgotten;
+	uint64_t self_again_ns;        /* our record is not written anew before; 0 = at once */
+	bool self_late;                /* it is to be, then */
 	bool context_news, intent_news; /* not in the index yet */
 	uint64_t position, wanted;     /* of the index: its last position, how many records are not held */
 	uint64_t temps;
@@ -127,6 +132,17 @@ int node_adopt(struct node *n, const uint8_t *leaves, bool *ret_left);
 int node_found(struct node *n, struct index_txn *t, const char *path, struct examine_result *x);
 /* Commits with the context and the intents, if rc is 0, else aborts; then our position is that of the index. */
 int node_commit(struct node *n, struct index_txn *t, int rc);
+
+/* --- node_members.c --- */
+int node_members_load(struct node *n, struct index_txn *t); /* and our own record in them; -EKEYREJECTED */
+int node_members_send(struct node *n, struct node_peer *p);
+int node_members_take(struct node *n, struct node_peer *p, const struct frame *f);
+void node_members_due(struct node *n);  /* what was put off */
+unsigned node_others(const struct node *n);
+/* Are all others up, and (compared) their indexes compared with ours? */
+bool node_all_up(const struct node *n, bool compared);
+/* Frames to a peer; b is freed. */
+int exchange_send(struct node *n, struct node_peer *p, struct buf *b);
 
 /* --- node_look.c --- */
 bool node_start_look(struct node *n);  /* a job was started */

@@ -189,15 +189,6 @@ static void done(struct node_job *j)
 
 /* --- what has to come first --- */
 
-static bool all_up(const struct node *n)
-{
-	unsigned up = 0;
-
-	for (const struct node_peer *p = n->peers; p; p = p->next)
-		up += p->compared;
-	return up >= n->o.members;
-}
-
 /* May it be decided about path, or is something still to be heard of? */
 static bool may_decide(struct node *n, const char *path, bool covered)
 {
@@ -208,7 +199,7 @@ static bool may_decide(struct node *n, const char *path, bool covered)
 	w = node_wait(n, path, strlen(path), 0);
 	if (!w)
 		return false;
-	if (!all_up(n))
+	if (!node_all_up(n, true))
 		w->open_ns = 0;
 	else if (!w->open_ns)
 		w->open_ns = node_now(n);
@@ -455,7 +446,7 @@ static int plan_fetch(struct node *n, struct index_txn *t, const char *path, str
 		node_failed(n, rc);
 	if (!w)
 		return -ENOMEM;
-	if (!gone || !all_up(n)) {
+	if (!gone || !node_all_up(n, true)) {
 		w->gone_ns = 0;
 	} else if (!w->gone_ns) {
 		w->gone_ns = node_now(n);

@@ -59,9 +59,33 @@ static void compare(struct world *w, const struct machine *x, const struct machi
 	free(b.all);
 }
 
+/* Who belongs to the cluster: on every machine the same, all machines, nobody else. */
+static void check_members(struct world *w)
+{
+	struct buf first = BUF_INIT, b = BUF_INIT;
+
+	for (unsigned i = 0; i < w->count; i++) {
+		const struct members *s = node_members(w->m[i].node);
+
+		for (unsigned k = 0; k < w->count; k++)
+			if (!members_get(s, w->m[k].key) || members_get(s, w->m[k].key)->forgotten)
+				world_violation(w, "members: %u does not count %u among them", i, k);
+		if (members_live(s) != w->count)
+			world_violation(w, "members: %u knows of %zu", i, members_live(s));
+		buf_reset(&b);
+		members_encode(s, i ? &b : &first);
+		if (i && (b.len != first.len || memcmp(b.data, first.data, b.len) != 0))
+			world_violation(w, "members: %u knows others than 0", i);
+	}
+	buf_free(&first);
+	buf_free(&b);
+}
+
 void check_end(struct world *w)
 {
 	struct node_status first, s;
+
+	check_members(w);
 
 	node_status(w->m[0].node, &first);
 	for (unsigned i = 1; i < w->count; i++) {

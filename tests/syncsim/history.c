@@ -31,13 +31,19 @@ static void lose_disk(struct machine *m, struct machine *image)
 	} else {
 		world_say(m->w, "%u has a new disk", m->number);
 	}
-	rng_fill(&m->w->rng, m->key, sizeof m->key);
+	if (image && world_chance(m->w, 300)) { /* its identity too: two live with one key, until the operator hears of it */
+		memcpy(m->key, image->key, sizeof m->key);
+		m->outcast = false;
+		world_say(m->w, "%u has the key of %u", m->number, image->number);
+	} else {
+		machine_new_key(m);
+	}
 	rng_fill(&m->w->rng, m->boot, sizeof m->boot);
 	ledger_after(m, before);
 }
 
 /* A backup of tree and index, brought back later. */
-struct backup { bool there; unsigned of; struct machine m; };
+struct backup { bool there; unsigned of; struct machine m; uint8_t key[32]; };
 
 static void take_backup(struct world *w, struct backup *b)
 {
@@ -47,6 +53,7 @@ static void take_backup(struct world *w, struct backup *b)
 		return;
 	b->there = true;
 	b->of = m->number;
+	memcpy(b->key, m->key, sizeof b->key);
 	b->m.w = w;
 	b->m.env = m->env;
 	b->m.number = m->number;
@@ -76,11 +83,29 @@ static void bring_back(struct world *w, struct backup *b)
 		snprintf(from, sizeof from, "%s/backup.mdb", m->dir);
 		snprintf(to, sizeof to, "%s/data.mdb", m->dir);
 		rename(from, to);
+		/* Its identity with it, forgotten since or not. */
+		memcpy(m->key, b->key, sizeof m->key);
+		m->outcast = false;
 	}
 	rng_fill(&w->rng, m->boot, sizeof m->boot);
 	world_say(w, "%u is as it was backed up", m->number);
 	ledger_after(m, before);
 	b->there = false;
+}
+
+/* Somebody's operator ends a membership: of a key that no machine has any more, or of one that has it. */
+static void forget_somebody(struct machine *m, bool living)
+{
+	const struct members *s;
+
+	if (!m->node || m->crashed)
+		return;
+	s = node_members(m->node);
+	for (size_t i = 0; i < s->count; i++)
+		if (!s->all[i].forgotten && memcmp(s->all[i].node, m->key, sizeof m->key) != 0 && world_owns(m->w, s->all[i].node) == living) {
+			machine_forget(m, s->all[i].node);
+			return;
+		}
 }
 
 static void something_happens(struct world *w, struct backup *b, uint64_t *crashes)
@@ -131,6 +156,14 @@ static void something_happens(struct world *w, struct backup *b, uint64_t *crash
 		world_say(w, "the root of %u is gone", m->number);
 		m->tree.missing = true;
 		machine_event(m, "", true);
+	} else if (what == 93) {
+		forget_somebody(m, false);
+	} else if (what == 94) {
+		forget_somebody(m, true);
+	} else if (what < 98) {
+		m->absent = false;
+		if (m->outcast)
+			machine_rejoin(m);
 	} else if (!m->node) {
 		machine_boot(m);
 	}
@@ -147,10 +180,27 @@ static void mend(struct world *w)
 		if (m->tree.missing) /* it halted, or would have: the operator mounts it, and starts it again */
 			machine_kill(m);
 		m->tree.missing = false;
+		m->absent = false;
+		for (unsigned k = 0; k < i; k++)
+			if (memcmp(m->key, w->m[k].key, sizeof m->key) == 0) { /* an image gets an identity of its own */
+				machine_kill(m);
+				machine_new_key(m);
+			}
 		user_finish(m);
 		machine_boot(m);
 	}
 	world_say(w, "everything is mended");
+}
+
+/* What operators do until it is all in order: the forgotten join as new, who is gone is forgotten. */
+static void operate(struct world *w)
+{
+	for (unsigned i = 0; i < w->count; i++) {
+		if (w->m[i].outcast)
+			machine_rejoin(&w->m[i]);
+		machine_boot(&w->m[i]);
+		forget_somebody(&w->m[i], false);
+	}
 }
 
 static bool at_rest(struct world *w)
@@ -166,7 +216,7 @@ static bool at_rest(struct world *w)
 		if (!machine_idle(m))
 			return false;
 		node_status(m->node, &s);
-		if (s.wanted || s.joining || s.compared + 1 < w->count)
+		if (s.wanted || s.joining || s.compared + 1 < w->count || s.members + 1 != w->count)
 			return false;
 		for (unsigned k = 0; k < w->count; k++)
 			if (m->links[k].in)
@@ -197,6 +247,7 @@ static void come_to_rest(struct world *w)
 	while (!at_rest(w) && !w->violation[0]) {
 		for (unsigned i = 0; i < w->count; i++)
 			user_finish(&w->m[i]);
+		operate(w);
 		if (!world_step(w) && !at_rest(w))
 			unrest(w, "nothing goes on, and not all is done");
 		else if (w->now_ns > until || w->steps > steps)

@@ -141,6 +141,26 @@ static void wake_at(struct node_host *h, uint64_t at)
 		m->alarm_ns = at;
 }
 
+static unsigned number_of(const char *address)
+{
+	return (unsigned)strtoul(address, NULL, 10);
+}
+
+static void members_changed(struct node_host *h)
+{
+	struct machine *m = of_host(h);
+	const struct members *s = node_members(m->node);
+
+	if (admit_know(m->admit, s))
+		abort();
+	m->outcast |= members_get(s, m->key) && members_get(s, m->key)->forgotten;
+	m->calls = m->seeds;
+	for (size_t i = 0; i < s->count; i++)
+		if (!s->all[i].forgotten && number_of(s->all[i].address) < m->w->count)
+			m->calls |= 1u << number_of(s->all[i].address);
+	m->calls &= ~(1u << m->number);
+}
+
 /* --- links --- */
 
 static void drop_frames(struct sim_link *l)
@@ -166,9 +186,31 @@ static void link_down(struct machine *a, struct machine *b)
 		drop_frames(l);
 		l->peer = NULL;
 		l->closing = false;
-		if (p && ends[i]->node && !ends[i]->crashed)
+		if (p && ends[i]->node && !ends[i]->crashed) {
+			admit_down(ends[i]->admit, l->key);
 			node_down(ends[i]->node, p);
+		}
 	}
+}
+
+/* The doors of both. What one says of the other, that one is told. */
+static bool refused(struct machine *a, struct machine *b, struct frame_hello *h)
+{
+	struct machine *ends[2] = { a, b };
+	bool no = memcmp(h[0].node, h[1].node, sizeof h[0].node) == 0, twin;
+
+	for (int i = 0; i < 2 && !no; i++) {
+		const char *why = admit_judge(ends[!i]->admit, &h[i], &twin);
+
+		if (!why)
+			continue;
+		no = true;
+		world_say(a->w, "%u is refused by %u: %.40s", ends[i]->number, ends[!i]->number, why);
+		ends[i]->outcast |= !twin;
+	}
+	if (no)
+		a->links[b->number].again_ns = a->w->now_ns + 200000000 + world_random(a->w, 2000000000);
+	return no;
 }
 
 static void link_up(struct machine *a, struct machine *b)
@@ -181,12 +223,23 @@ static void link_up(struct machine *a, struct machine *b)
 		memcpy(h[i].node, ends[i]->key, sizeof h[i].node);
 		node_hello(ends[i]->node, &h[i]);
 	}
+	if (refused(a, b, h))
+		return;
 	world_say(a->w, "link %u-%u is up", a->number, b->number);
 	for (int i = 0; i < 2; i++) {
 		struct sim_link *l = &ends[i]->links[ends[!i]->number];
 
-		if (node_up(ends[i]->node, l, &h[!i], &l->peer))
+		int rc = node_up(ends[i]->node, l, &h[!i], &l->peer);
+
+		if (rc && rc != -EKEYREJECTED)
 			abort();
+		if (rc) {
+			link_down(a, b);
+			a->links[b->number].again_ns = a->w->now_ns + 1000000000;
+			return;
+		}
+		memcpy(l->key, h[!i].node, sizeof l->key);
+		admit_up(ends[i]->admit, l->key);
 	}
 }
 
@@ -287,6 +340,8 @@ static void end_process(struct machine *m)
 	}
 	node_free(m->node);
 	m->node = NULL;
+	admit_free(m->admit);
+	m->admit = NULL;
 	index_close(m->index);
 	m->index = NULL;
 	drop_events(m);
@@ -339,11 +394,12 @@ void machine_power_loss(struct machine *m)
 
 void machine_boot(struct machine *m)
 {
-	struct node_options o = { .host = &m->host, .env = &m->env, .tree = &m->tree.t, .members = m->w->count - 1 };
+	struct node_options o = { .host = &m->host, .env = &m->env, .tree = &m->tree.t, .name = "m", .address = m->address,
+				  .peers = (unsigned)__builtin_popcount(m->seeds) };
 	uint8_t id[INDEX_ID_BYTES];
 	int rc;
 
-	if (m->node || m->tree.missing)
+	if (m->node || m->tree.missing || m->absent)
 		return;
 	rng_fill(&m->w->rng, id, sizeof id);
 	simtree_open(&m->tree);
@@ -364,13 +420,52 @@ void machine_boot(struct machine *m)
 		m->node = NULL;
 		m->crashed = false;
 		m->die_at = 0;
+		m->outcast |= rc == -EKEYREJECTED;
 		world_say(m->w, "%u does not start: %s", m->number, err_text(rc));
 		return;
 	}
 	world_say(m->w, "%u starts", m->number);
 	m->started_ns = m->w->now_ns;
+	if (admit_new(&m->env, &m->admit))
+		abort();
+	members_changed(&m->host);
 	machine_copy_index(m, m, "old.mdb");
 	node_run(m->node);
+}
+
+/* --- operators --- */
+
+void machine_new_key(struct machine *m)
+{
+	rng_fill(&m->w->rng, m->key, sizeof m->key);
+	m->outcast = false;
+}
+
+bool world_owns(const struct world *w, const uint8_t *key)
+{
+	for (unsigned i = 0; i < w->count; i++)
+		if (memcmp(w->m[i].key, key, sizeof w->m[i].key) == 0)
+			return true;
+	return false;
+}
+
+void machine_forget(struct machine *m, const uint8_t *key)
+{
+	uint8_t copy[32]; /* what it is told of may move */
+
+	memcpy(copy, key, sizeof copy);
+	world_say(m->w, "%u is told to forget a member", m->number);
+	if (node_forget(m->node, copy))
+		world_violation(m->w, "%u cannot forget a member", m->number);
+}
+
+void machine_rejoin(struct machine *m)
+{
+	machine_kill(m);
+	world_say(m->w, "%u is made new", m->number);
+	ledger_unfirm(m, true);
+	machine_forget_index(m);
+	machine_new_key(m);
 }
 
 bool machine_idle(const struct machine *m)
@@ -442,9 +537,26 @@ static void take_event(struct machine *m)
 	free(e);
 }
 
+static bool would_link(const struct machine *a, const struct machine *b)
+{
+	return ((a->calls & (1u << b->number)) || (b->calls & (1u << a->number))) && a->number < b->number && a->node && b->node && !(a->cut & (1u << b->number)) && !a->links[b->number].peer && !b->links[a->number].peer;
+}
+
 static bool can_link(const struct machine *a, const struct machine *b)
 {
-	return a->number < b->number && a->node && b->node && !(a->cut & (1u << b->number)) && !a->links[b->number].peer && !b->links[a->number].peer;
+	return would_link(a, b) && a->links[b->number].again_ns <= a->w->now_ns;
+}
+
+/* When the next who was refused tries again. */
+static uint64_t next_try(const struct world *w)
+{
+	uint64_t next = UINT64_MAX;
+
+	for (unsigned a = 0; a < w->count; a++)
+		for (unsigned b = a + 1; b < w->count; b++)
+			if (would_link(&w->m[a], &w->m[b]) && w->m[a].links[b].again_ns < next)
+				next = w->m[a].links[b].again_ns;
+	return next;
 }
 
 /* What machine m can do: counts the choices, or does the one whose number is `which`. */
@@ -475,7 +587,7 @@ static uint64_t choices(struct machine *m, uint64_t which, bool act)
 
 bool world_step(struct world *w)
 {
-	uint64_t n[NODES_MAX], all = 0, which, alarm = UINT64_MAX;
+	uint64_t n[NODES_MAX], all = 0, which, alarm = next_try(w);
 
 	for (unsigned i = 0; i < w->count; i++) {
 		n[i] = choices(&w->m[i], 0, false);
@@ -518,9 +630,10 @@ void machine_init(struct world *w, unsigned number)
 	m->w = w;
 	m->number = number;
 	m->env = (struct env){ boot_ns, real_ns, env_random };
-	m->host = (struct node_host){ submit, host_send, host_queued, host_close, wake_at };
+	m->host = (struct node_host){ submit, host_send, host_queued, host_close, wake_at, members_changed };
 	m->rng = rng_next(&w->rng);
-	rng_fill(&w->rng, m->key, sizeof m->key);
+	snprintf(m->address, sizeof m->address, "%u", number);
+	machine_new_key(m);
 	rng_fill(&w->rng, m->boot, sizeof m->boot);
 	m->events_end = &m->events;
 	snprintf(m->dir, sizeof m->dir, "%s/%u", w->dir, number);
@@ -531,6 +644,17 @@ void machine_init(struct world *w, unsigned number)
 		m->links[i] = (struct sim_link){ .m = m, .other = &w->m[i] };
 		m->links[i].in_end = &m->links[i].in;
 	}
+}
+
+/* Everybody knows everybody's address, or each but the first knows one that was there before. */
+static void configure(struct world *w)
+{
+	bool all = world_chance(w, 500);
+
+	for (unsigned i = 0; i < w->count; i++)
+		w->m[i].seeds = all ? ((1u << w->count) - 1) & ~(1u << i) : i ? 1u << world_random(w, i) : 0;
+	if (world_chance(w, 300))
+		w->m[w->count - 1].absent = true;
 }
 
 void world_init(struct world *w, uint64_t seed, enum sync_break brk, bool trace)
@@ -550,6 +674,7 @@ void world_init(struct world *w, uint64_t seed, enum sync_break brk, bool trace)
 	w->count = 3 + (unsigned)world_random(w, world_chance(w, 200) ? NODES_MAX - 2 : 2);
 	for (unsigned i = 0; i < w->count; i++)
 		machine_init(w, i);
+	configure(w);
 }
 
 void world_free(struct world *w)

@@ -15,6 +15,7 @@
 #include <stdio.h>
 
 #include "compiler.h"
+#include "admit.h"
 #include "node.h"
 #include "../lib/rng.h"
 
@@ -84,6 +85,8 @@ struct sim_link {              /* one end */
 	struct node_peer *peer;    /* NULL: down */
 	struct sim_frame *in, **in_end;
 	bool closing;
+	uint8_t key[32];           /* the other's, when it came up */
+	uint64_t again_ns;         /* refused: not tried before */
 };
 
 struct machine {
@@ -92,6 +95,7 @@ struct machine {
 	struct env env;            /* its clocks and randomness */
 	int64_t skew_ns;
 	uint8_t key[32], boot[16];
+	char address[4];
 	uint64_t rng;
 	struct sim_tree tree;
 	/* the process; NULL = not running */
@@ -105,7 +109,12 @@ struct machine {
 	uint64_t alarm_ns;
 	bool due;
 	struct sim_link links[NODES_MAX];
-	unsigned cut;              /* a bit for each machine it cannot reach */
+	unsigned cut;              /* a bit for each machine it cannot reach, */
+	unsigned seeds;            /* that its configuration names, */
+	unsigned calls;            /* that it calls: by address, which is the number; whoever is there now */
+	struct admit *admit;       /* the process's, as all of these */
+	bool absent;               /* not there yet */
+	bool outcast;              /* it was told that it is forgotten */
 	char dir[128];
 	uint64_t started_ns;
 };
@@ -148,6 +157,10 @@ uint64_t world_random(struct world *w, uint64_t n);
 bool world_chance(struct world *w, unsigned permille);
 void machine_init(struct world *w, unsigned number);
 void machine_boot(struct machine *m);            /* starts the process */
+void machine_new_key(struct machine *m);
+bool world_owns(const struct world *w, const uint8_t *key); /* some machine has this key */
+void machine_forget(struct machine *m, const uint8_t *key); /* its operator says that this member is gone */
+void machine_rejoin(struct machine *m);          /* its operator makes a forgotten one new */
 void machine_kill(struct machine *m);            /* the process is gone; the machine is not */
 void machine_stop(struct machine *m);            /* in order, if it is idle: else it is killed */
 void machine_power_loss(struct machine *m);

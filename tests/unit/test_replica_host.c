@@ -25,7 +25,7 @@
 #define MEMBERS 3u
 
 static char top[64], key_file[96];
-static struct member { char dir[96], state[96], address[32]; struct host *h; } m[MEMBERS];
+static struct clone { char dir[96], state[96], address[32]; struct host *h; } m[MEMBERS];
 
 static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *w)
 {
@@ -322,6 +322,115 @@ static void a_busy_file(void **state)
 	wait_in_sync();
 }
 
+static const struct host_member *find(const struct host_member *all, size_t count, const char *name)
+{
+	for (size_t i = 0; i < count; i++)
+		if (!all[i].m.forgotten && strcmp(all[i].m.name, name) == 0)
+			return &all[i];
+	return NULL;
+}
+
+/* n knows of all others, at the addresses where they are, and is linked to each. */
+static bool knows_all(unsigned n)
+{
+	struct host_member *all;
+	size_t count;
+	bool yes = true;
+
+	assert_int_equal(host_members(m[n].h, &all, &count), 0);
+	for (unsigned i = 0; i < MEMBERS && yes; i++) {
+		const struct host_member *k = find(all, count, m[i].dir);
+
+		yes = k && strcmp(k->m.address, m[i].address) == 0 && k->self == (i == n) && (i == n || k->up);
+	}
+	free(all);
+	return yes;
+}
+
+static void start_knowing(unsigned n, const char *peer)
+{
+	struct host_options o = { .dir = m[n].dir, .state_dir = m[n].state, .cluster_key_file = key_file, .listen = "127.0.0.1:0", .peers = &peer,
+				  .peer_count = peer != NULL, .name = m[n].dir, .index_map_bytes = 64u << 20 };
+
+	assert_int_equal(host_start(&o, &m[n].h), 0);
+	snprintf(m[n].address, sizeof m[n].address, "127.0.0.1:%u", host_port(m[n].h));
+}
+
+/* A new one knows one address and the key, and learns the rest; so do the others of it, and of one that has moved. */
+static void learn_from_one(void **state)
+{
+	(void)state;
+	start_knowing(0, NULL);
+	put(0, "f", "of the first");
+	start_knowing(1, m[0].address);
+	start_knowing(2, m[1].address);
+	wait_for("f", "of the first");
+	for (unsigned n = 0; n < MEMBERS; n++)
+		while (!knows_all(n))
+			usleep(5000);
+	wait_in_sync();
+	/* Elsewhere now, and told of nobody: it knows whom to call. */
+	stop(0);
+	start_knowing(0, NULL);
+	for (unsigned n = 0; n < MEMBERS; n++)
+		while (!knows_all(n))
+			usleep(5000);
+	put(0, "g", "moved");
+	wait_for("g", "moved");
+}
+
+static void forgotten(void **state)
+{
+	char why[512];
+	struct host_member *all;
+	struct host_options o = { .dir = m[2].dir, .state_dir = m[2].state, .cluster_key_file = key_file, .listen = "127.0.0.1:0", .index_map_bytes = 64u << 20 };
+	struct node_status s;
+	size_t count;
+
+	(void)state;
+	start_all();
+	for (unsigned n = 0; n < MEMBERS; n++)
+		while (!knows_all(n))
+			usleep(5000);
+	assert_int_equal(host_forget(m[0].h, "nobody"), -ENOENT);
+	assert_int_equal(host_forget(m[0].h, m[0].dir), ERR_CONFIG);
+	stop(2);
+	assert_int_equal(host_forget(m[0].h, m[2].dir), 0);
+	do { /* the other hears of it */
+		host_status(m[1].h, &s);
+		usleep(5000);
+	} while (s.members != 1);
+	start(2);
+	while (!host_refused(m[2].h, why, sizeof why))
+		usleep(5000);
+	assert_non_null(strstr(why, "forgotten"));
+	put(0, "f", "without it");
+	while (!has(1, "f", "without it"))
+		usleep(5000);
+	assert_true(has(2, "f", NULL));
+	/* It joins as a new one, beside its forgotten self. */
+	stop(2);
+	assert_int_equal(nftw(m[2].state, remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
+	start(2);
+	wait_for("f", "without it");
+	for (unsigned n = 0; n < MEMBERS; n++)
+		while (!knows_all(n))
+			usleep(5000);
+	assert_int_equal(host_members(m[2].h, &all, &count), 0);
+	assert_int_equal(count, MEMBERS + 1);
+	free(all);
+	/* One that is up is told, and does not start again as what it was. */
+	assert_int_equal(host_forget(m[0].h, m[2].address), 0);
+	do {
+		host_status(m[2].h, &s);
+		usleep(5000);
+	} while (!s.forgotten);
+	stop(2);
+	assert_int_equal(host_start(&o, &m[2].h), -EKEYREJECTED);
+	assert_non_null(strstr(err_last(), m[2].state));
+	m[2].h = NULL;
+}
+
 static void refusals(void **state)
 {
 	struct host_options o = { .dir = m[0].dir, .state_dir = m[0].state, .cluster_key_file = "/nowhere", .listen = "127.0.0.1:0" };
@@ -346,7 +455,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(everywhere, setup, teardown), cmocka_unit_test_setup_teardown(a_big_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(conflict_and_restart, setup, teardown), cmocka_unit_test_setup_teardown(a_busy_file, setup, teardown),
-		cmocka_unit_test_setup_teardown(refusals, setup, teardown),
+		cmocka_unit_test_setup_teardown(learn_from_one, setup, teardown),
+		cmocka_unit_test_setup_teardown(forgotten, setup, teardown), cmocka_unit_test_setup_teardown(refusals, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -149,7 +149,7 @@ static void down(void *user, struct link *l, const char *why)
 	pthread_mutex_unlock(&n->mu);
 }
 
-static const struct link_events events = { hello, judge, up, frame, drained, down };
+static const struct link_events events = { hello, judge, up, frame, drained, down, NULL };
 
 static void start(struct node *n, const char *name, const char *keys)
 {

@@ -1,0 +1,86 @@
+/*
+ * host_impl.h - the inside of the host: host.c (threads around the core), host_members.c (whom to call, whom to let in, what operators ask of members).
+ *
+ * Locks: `mu` guards the two queues, the status and the snapshot of what HELLO says, and is held for pointer moves alone; `peer_link.mu` guards one link against going down
+ * while the core sends. Neither is taken inside the other. The node is the core thread's, from node_run on.
+ */
+#ifndef CLONELOVE_HOST_IMPL_H
+#define CLONELOVE_HOST_IMPL_H
+
+#include <pthread.h>
+
+#include "admit.h"
+#include "host.h"
+#include "link.h"
+#include "watch.h"
+
+enum note_kind { NOTE_JOB, NOTE_DIRTY, NOTE_UP, NOTE_FRAME, NOTE_DRAINED, NOTE_DOWN, NOTE_ASK };
+
+struct peer_link {
+	pthread_mutex_t mu;
+	struct link *link;             /* under mu; NULL: down */
+	struct node_peer *peer;        /* the core's */
+};
+
+struct ask { /* to be done on the core's thread, by somebody who waits for it */
+	void (*run)(struct host *h, void *arg);
+	void *arg;
+	bool over, lost;               /* under host.mu; lost: the core ended before */
+};
+
+struct note { /* what the core is told */
+	struct note *next;
+	enum note_kind kind;
+	struct node_job *job;
+	struct ask *ask;
+	struct peer_link *p;
+	struct frame_hello hello;
+	bool deep;
+	enum frame_type type;
+	size_t len;
+	uint8_t bytes[];               /* a path; a frame's body; UP: our end's host */
+};
+
+struct host {
+	struct node_host base;         /* first */
+	struct node *node;
+	struct tree *tree;
+	struct index *index;
+	struct keys *keys;
+	struct node_key *key;
+	struct link_hub *hub;
+	struct watch *watch;
+	struct admit *admit;
+	char name[FRAME_NAME_MAX + 1];
+	/* whom the hub calls, beside peers (configured): the core's, or before there is one the starter's */
+	char **peers, **called;
+	size_t peer_count, called_count;
+	bool learn_address;            /* our address is not known but for its port */
+	char refused[512];             /* under mu */
+	pthread_t core, workers[HOST_WORKERS];
+	unsigned worker_count;
+	bool core_started;
+	uint64_t alarm_ns, blind_ns;   /* the core's */
+	pthread_mutex_t mu;
+	pthread_cond_t told, work, room, answered;
+	struct note *notes, **notes_end;
+	struct node_job *jobs, **jobs_end;
+	size_t frame_bytes;
+	bool stopping, core_over, blind;
+	struct node_status status;
+	struct frame_hello hello;
+};
+
+/* --- host.c --- */
+/* Runs something on the core's thread, and waits until it was done. -ESHUTDOWN: it never will be. */
+int host_ask(struct host *h, void (*run)(struct host *h, void *arg), void *arg);
+
+/* --- host_members.c --- */
+int host_members_start(struct host *h, const struct host_options *o); /* the node is there, the hub too; the core's thread is not yet */
+void host_members_free(struct host *h);
+void host_members_changed(struct node_host *b);                       /* node_host's */
+void host_members_up(struct host *h, const char *local);              /* the core's: a link is up, our end of it has this host */
+const char *host_judge(void *user, const struct frame_hello *hello);  /* link_events', as is */
+void host_note_refusal(void *user, const char *address, const char *why);
+
+#endif
