@@ -77,6 +77,10 @@ static void check_members(struct world *w)
 		if (i && (b.len != first.len || memcmp(b.data, first.data, b.len) != 0))
 			world_violation(w, "members: %u knows others than 0", i);
 	}
+	for (size_t i = 0; i < w->forget_count; i++)
+		for (unsigned k = 0; k < w->count; k++)
+			if (w->forgets[i].known && memcmp(w->m[k].key, w->forgets[i].key, sizeof w->m[k].key) == 0)
+				world_violation(w, "members: %u was forgotten, and is one", k);
 	buf_free(&first);
 	buf_free(&b);
 }

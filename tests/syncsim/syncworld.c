@@ -153,6 +153,9 @@ static void members_changed(struct node_host *h)
 
 	if (admit_know(m->admit, s))
 		abort();
+	for (size_t i = 0; i < m->w->forget_count; i++)
+		if (members_get(s, m->w->forgets[i].key) && members_get(s, m->w->forgets[i].key)->forgotten)
+			m->w->forgets[i].known |= 1u << m->number;
 	m->outcast |= members_get(s, m->key) && members_get(s, m->key)->forgotten;
 	m->calls = m->seeds;
 	for (size_t i = 0; i < s->count; i++)
@@ -455,8 +458,16 @@ void machine_forget(struct machine *m, const uint8_t *key)
 
 	memcpy(copy, key, sizeof copy);
 	world_say(m->w, "%u is told to forget a member", m->number);
+	if (m->w->forget_count < FORGETS_MAX)
+		memcpy(m->w->forgets[m->w->forget_count++].key, key, sizeof copy);
 	if (node_forget(m->node, copy))
 		world_violation(m->w, "%u cannot forget a member", m->number);
+}
+
+void world_unforget(struct machine *m)
+{
+	for (size_t i = 0; i < m->w->forget_count; i++)
+		m->w->forgets[i].known &= ~(1u << m->number);
 }
 
 void machine_rejoin(struct machine *m)

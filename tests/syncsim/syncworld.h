@@ -20,6 +20,7 @@
 #include "../lib/rng.h"
 
 #define NODES_MAX 7u
+#define FORGETS_MAX 256u
 #define TICK_NS 4000000ull     /* the clock that times of files come from */
 #define PAST_MOST 24u          /* states of the names that a power loss may go back to */
 #define CORNER_TMP TREE_CORNER "/tmp/"
@@ -129,6 +130,11 @@ struct token {                 /* a content that a user wrote */
 	char deleted_at[64];
 };
 
+struct forget {                /* a membership that was ended */
+	uint8_t key[32];
+	unsigned known;            /* a bit for each machine that has it in its index; none: lost with a disk */
+};
+
 struct world {
 	uint64_t seed, rng, now_ns, steps, hash;
 	enum sync_break brk;
@@ -146,6 +152,8 @@ struct world {
 	                           /* or half written, and taken when it had been open for ever */
 	size_t content_count, content_cap;
 	uint64_t user_ops, user_ops_most;
+	struct forget forgets[FORGETS_MAX];
+	size_t forget_count;
 	char violation[512];
 	char dir[64];
 };
@@ -158,6 +166,7 @@ bool world_chance(struct world *w, unsigned permille);
 void machine_init(struct world *w, unsigned number);
 void machine_boot(struct machine *m);            /* starts the process */
 void machine_new_key(struct machine *m);
+void world_unforget(struct machine *m);          /* its index is not what it was */
 bool world_owns(const struct world *w, const uint8_t *key); /* some machine has this key */
 void machine_forget(struct machine *m, const uint8_t *key); /* its operator says that this member is gone */
 void machine_rejoin(struct machine *m);          /* its operator makes a forgotten one new */

@@ -196,6 +196,8 @@ void ledger_firm(struct machine *m)
 
 void ledger_unfirm(struct machine *m, bool all)
 {
+	if (all)
+		world_unforget(m);
 	for (uint32_t t = 1; t <= m->w->token_count; t++)
 		if (m->w->tokens[t].deleted_by == (int)m->number + 1 && (all || !m->w->tokens[t].firm)) {
 			m->w->tokens[t].deleted_by = 0;
