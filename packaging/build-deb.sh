@@ -1,6 +1,6 @@
 #!/bin/bash
 # build-deb.sh BUILD VERSION - a Debian package of what is built, BUILD/clonefs_VERSION_ARCH.deb. Its dependencies are those that
-# dpkg-shlibdeps finds in the program; conffiles, maintainer scripts and services of its own it has none.
+# dpkg-shlibdeps finds in the programs; conffiles, maintainer scripts and services of its own it has none.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 build=$1 version=$2
@@ -10,7 +10,7 @@ trap 'rm -rf "$root"' EXIT
 
 make --no-print-directory -s -j"$(nproc)" BUILD="$build" all
 make --no-print-directory -s BUILD="$build" DESTDIR="$root/pkg" PREFIX=/usr install
-strip --strip-unneeded "$root/pkg/usr/bin/clonefs"
+strip --strip-unneeded "$root/pkg/usr/bin/clonefs" "$root/pkg/usr/bin/clonesync"
 gzip -9n "$root"/pkg/usr/share/man/man*/*
 
 doc=$root/pkg/usr/share/doc/clonefs
@@ -21,7 +21,7 @@ sed -e "s/@VERSION@/$version/" -e "s/@DATE@/$(date -R -d "@$(git log -1 --format
 # dpkg-shlibdeps wants a source tree with debian/control.
 mkdir -p "$root/debian" "$root/pkg/DEBIAN"
 cp packaging/debian/control "$root/debian/control"
-depends=$(cd "$root" && dpkg-shlibdeps -O -e pkg/usr/bin/clonefs 2>/dev/null | sed -n 's/^shlibs:Depends=//p')
+depends=$(cd "$root" && dpkg-shlibdeps -O -e pkg/usr/bin/clonefs -e pkg/usr/bin/clonesync 2>/dev/null | sed -n 's/^shlibs:Depends=//p')
 [ -n "$depends" ] || { echo "build-deb.sh: dpkg-shlibdeps found no dependencies" >&2; exit 1; }
 size=$(du -ks "$root/pkg/usr" | cut -f 1)
 sed -n '/^Package:/,$p' packaging/debian/control | sed -e "s/\${shlibs:Depends}/$depends/" -e "s/^Architecture: .*/Architecture: $arch/" \

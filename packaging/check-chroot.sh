@@ -29,14 +29,28 @@ if [ "${CHECK_CHROOT:-}" = inside ]; then
 		"$1" format file:///tmp/store
 		"$1" fsck --deep file:///tmp/store
 	}
+	sync_works() { # clonesync
+		rm -rf /tmp/tree /tmp/state /tmp/key
+		mkdir /tmp/tree
+		"$1" keygen -o /tmp/key
+		"$1" run /tmp/tree -k /tmp/key -s /tmp/state -l 127.0.0.1:0 &
+		until "$1" wait --in-sync --timeout 60 -s /tmp/state 2>/dev/null; do
+			kill -0 $! || return 1
+			sleep 0.1
+		done
+		kill $!
+		wait $!
+	}
 	step packaging/install-deps.sh build
 	step $build all
 	step store_works build/clonefs
+	step sync_works build/clonesync
 	step make -s install DESTDIR=/tmp/x
 	step store_works /tmp/x/usr/bin/clonefs
 	step make -s deb
 	step apt-get -qq install -y --no-install-recommends ./build/clonefs_*.deb >/dev/null
 	step store_works clonefs
+	step sync_works clonesync
 	step apt-get -qq remove -y clonefs >/dev/null
 	step packaging/install-deps.sh run test
 	step $build BUILD=build-clang CC=clang all unit-bins tool-bins fuzz-bins build-clang/sim

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -230,15 +231,30 @@ static void watch_lost(void *user)
 	watch_dirty(user, "", 0, true, false);
 }
 
+/* How many there are is said once: at the start (tell_limit), or when the first directory is found that is one too many. */
 static void watch_blind(void *user, const char *path, size_t len, int rc)
 {
 	struct host *h = user;
+	bool first;
 
-	logmsg(LOGMSG_WARNING, "%.*s cannot be watched (%s): scanned once a minute. Raise the limit: sysctl fs.inotify.max_user_watches=%llu", (int)len, path,
-	       err_text(rc), (unsigned long long)(4 * watch_limit()));
 	pthread_mutex_lock(&h->mu);
+	first = !h->blind && h->watch;
 	h->blind = true;
 	pthread_mutex_unlock(&h->mu);
+	logmsg(first ? LOGMSG_WARNING : LOGMSG_DEBUG, "%.*s cannot be watched (%s): from here on such directories are scanned once a minute. Raise the limit: "
+	       "sysctl -w fs.inotify.max_user_watches=%llu", (int)len, path, err_text(rc), (unsigned long long)(2 * watch_limit()));
+}
+
+/* Are there watches enough for the tree? */
+static void tell_limit(struct host *h)
+{
+	struct host_watching w;
+
+	host_watching(h, &w);
+	if (w.unwatched)
+		logmsg(LOGMSG_WARNING, "the tree has %llu directories, and %llu of them cannot be watched (the limit is %llu): these are scanned once a minute. "
+		       "Raise the limit: sysctl -w fs.inotify.max_user_watches=%llu", (unsigned long long)(w.watched + w.unwatched),
+		       (unsigned long long)w.unwatched, (unsigned long long)w.limit, (unsigned long long)(w.limit + 2 * (w.watched + w.unwatched)));
 }
 
 static void watch_gone(void *user)
@@ -429,17 +445,40 @@ static int boot_id(uint8_t *ret)
 	return 0;
 }
 
+/* What changes with everything that is done must not be what is replicated. By real paths, so that no symlink hides it. */
+static int check_outside(const struct host_options *o)
+{
+	char dir[PATH_MAX], state[PATH_MAX];
+	size_t len;
+
+	if (!realpath(o->dir, dir))
+		return err_set(-errno, "cannot open %s: %s", o->dir, strerror(errno));
+	if (!realpath(o->state_dir, state))
+		return err_set(-errno, "cannot open the state directory %s: %s", o->state_dir, strerror(errno));
+	len = strlen(dir);
+	if (strncmp(state, dir, len) == 0 && (state[len] == '/' || state[len] == '\0' || len == 1))
+		return err_set(ERR_CONFIG, "the state directory %s lies in %s, which is replicated: each member needs one of its own elsewhere", state, dir);
+	return 0;
+}
+
 static int open_state(struct host *h, const struct host_options *o, struct node_options *no)
 {
 	char path[4096];
 	uint8_t random[INDEX_ID_BYTES];
+	bool made = false;
 	int rc;
 
 	if (strlen(o->state_dir) > sizeof path - 32)
 		return err_set(-ENAMETOOLONG, "the path of the state directory is too long: %s", o->state_dir);
-	if (mkdir(o->state_dir, 0700) && errno != EEXIST)
-		return err_set(-errno, "cannot make %s: %s", o->state_dir, strerror(errno));
-	rc = keys_load(o->cluster_key_file, &h->keys);
+	if (mkdir(o->state_dir, 0700) == 0)
+		made = true;
+	else if (errno != EEXIST)
+		return err_set(-errno, "cannot make the state directory %s: %s", o->state_dir, strerror(errno));
+	rc = check_outside(o);
+	if (rc && made)
+		rmdir(o->state_dir);
+	if (!rc)
+		rc = keys_load(o->cluster_key_file, &h->keys);
 	snprintf(path, sizeof path, "%s/node.key", o->state_dir);
 	if (!rc)
 		rc = node_key_load(path, &h->key);
@@ -470,6 +509,7 @@ static int start(struct host *h, const struct host_options *o)
 	struct node_options no = { .host = &h->base, .env = env_system(), .peers = o->peer_count, .name = h->name, .address = o->address };
 	struct watch_options wo = { .dir = o->dir, .events = &watch_events, .user = h };
 	struct link_options lo = { .env = env_system(), .listen = o->listen, .events = &link_events, .user = h };
+	struct watch *watch;
 	int rc = open_state(h, o, &no);
 
 	if (!rc)
@@ -477,9 +517,13 @@ static int start(struct host *h, const struct host_options *o)
 	if (!rc)
 		rc = tree_posix_open(o->dir, &h->tree);
 	if (!rc)
-		rc = watch_start(&wo, &h->watch);
+		rc = watch_start(&wo, &watch);
 	if (rc)
 		return rc;
+	pthread_mutex_lock(&h->mu); /* its thread is there already */
+	h->watch = watch;
+	pthread_mutex_unlock(&h->mu);
+	tell_limit(h);
 	no.tree = h->tree;
 	no.index = h->index;
 	memcpy(no.node, node_key_public(h->key), sizeof no.node);
@@ -599,4 +643,30 @@ void host_status(struct host *h, struct node_status *ret)
 	pthread_mutex_lock(&h->mu);
 	*ret = h->status;
 	pthread_mutex_unlock(&h->mu);
+}
+
+const uint8_t *host_node(const struct host *h)
+{
+	return node_key_public(h->key);
+}
+
+void host_rescan(struct host *h)
+{
+	watch_dirty(h, "", 0, true, false);
+}
+
+void host_pause(struct host *h, bool pause)
+{
+	logmsg(LOGMSG_NOTICE, pause ? "paused" : "goes on after a pause");
+	link_hub_pause(h->hub, pause);
+}
+
+bool host_paused(struct host *h)
+{
+	return link_hub_paused(h->hub);
+}
+
+void host_watching(struct host *h, struct host_watching *ret)
+{
+	*ret = (struct host_watching){ watch_count(h->watch), watch_blind_count(h->watch), watch_limit() };
 }

@@ -39,6 +39,15 @@ uint16_t host_port(const struct host *h);
 int host_call(struct host *h, const char *address);
 /* As of the last time the core had done something. */
 void host_status(struct host *h, struct node_status *ret);
+const uint8_t *host_node(const struct host *h); /* this member's key, NODE_KEY_BYTES */
+/* Every file is looked at again, as after a start. */
+void host_rescan(struct host *h);
+/* While paused it has no connection to anybody, and says why to who calls; changes in the tree are noted. What was going on ends with its connection. */
+void host_pause(struct host *h, bool pause);
+bool host_paused(struct host *h);
+/* unwatched: directories that are scanned once a minute, for want of watches; limit: the system's, of all watches of the user (0 = not known). */
+struct host_watching { uint64_t watched, unwatched, limit; };
+void host_watching(struct host *h, struct host_watching *ret);
 
 /* --- members; these wait for the core. -ESHUTDOWN: it is over. --- */
 struct host_member {

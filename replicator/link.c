@@ -21,6 +21,7 @@
 
 #define EVENTS 64
 #define READS_AT_A_TIME 64 /* then others have their turn */
+#define WHY_PAUSED "it is paused by its operator"
 
 static void take_queue(struct link *l);
 
@@ -217,7 +218,7 @@ static int heard_hello(struct link *l, const struct frame *f)
 	}
 	if (memcmp(hello.node, node_key_public(h->o.node), sizeof hello.node) == 0)
 		return refuse(l, "it is this node itself, or a copy of it: each node needs a state directory of its own");
-	no = h->o.events->judge(h->o.user, &hello);
+	no = h->paused ? WHY_PAUSED : h->o.events->judge(h->o.user, &hello);
 	if (no)
 		return refuse(l, no);
 	o = link_up_to(h, l->node);
@@ -499,6 +500,8 @@ static int look_after(struct link *l, uint64_t now)
 	memcpy(why, l->close_why, sizeof why);
 	waiting = l->queue.len > 0;
 	pthread_mutex_unlock(&l->hub->mu);
+	if (l->hub->paused && l->state >= LINK_UP)
+		return refuse(l, WHY_PAUSED);
 	if (close_wanted)
 		return refuse(l, why[0] ? why : "the peer does not read what we send");
 	if (stranger(l) && now - l->since_ns > LINK_HANDSHAKE_S * 1000000000ull) {
@@ -506,6 +509,18 @@ static int look_after(struct link *l, uint64_t now)
 		return -ETIMEDOUT;
 	}
 	return waiting && l->state == LINK_UP ? 1 : 0;
+}
+
+/* Each wake-up is followed by this, and this by a look at who is to be called. */
+static void hear_of_pause(struct link_hub *h)
+{
+	bool was = h->paused;
+
+	pthread_mutex_lock(&h->mu);
+	h->paused = h->pause;
+	pthread_mutex_unlock(&h->mu);
+	if (was && !h->paused)
+		link_call_all(h);
 }
 
 /* Every link: those that have something to send, were told to close, took too long. True: somebody has not had enough. */
@@ -574,6 +589,7 @@ static void *hub_main(void *arg)
 		n = epoll_wait(h->epoll_fd, events, EVENTS, due);
 		more = false;
 		serve(h, events, n, &more);
+		hear_of_pause(h);
 		more |= look_after_all(h);
 		if (more)
 			for (struct link *l = h->links; l; l = l->next)
@@ -662,6 +678,24 @@ void link_hub_stop(struct link_hub *h)
 	pthread_cond_destroy(&h->idle);
 	pthread_mutex_destroy(&h->mu);
 	free(h);
+}
+
+void link_hub_pause(struct link_hub *h, bool pause)
+{
+	pthread_mutex_lock(&h->mu);
+	h->pause = pause;
+	pthread_mutex_unlock(&h->mu);
+	link_wake(h);
+}
+
+bool link_hub_paused(struct link_hub *h)
+{
+	bool yes;
+
+	pthread_mutex_lock(&h->mu);
+	yes = h->pause;
+	pthread_mutex_unlock(&h->mu);
+	return yes;
 }
 
 uint16_t link_hub_port(const struct link_hub *h)

@@ -57,6 +57,9 @@ void link_hub_stop(struct link_hub *h);
 uint16_t link_hub_port(const struct link_hub *h);        /* where it listens; 0 = nowhere */
 /* Calls this address (HOST:PORT) until told otherwise, with growing, jittered pauses. Adding twice is adding once. ERR_CONFIG. */
 int link_hub_call(struct link_hub *h, const char *address);
+/* While paused every link ends, who calls is told so, and nobody is called; afterwards everybody is, at once. */
+void link_hub_pause(struct link_hub *h, bool pause);
+bool link_hub_paused(struct link_hub *h);
 void link_hub_call_no_more(struct link_hub *h, const char *address);
 
 const uint8_t *link_node(const struct link *l);          /* the peer's key */

@@ -256,7 +256,7 @@ int link_call_due(struct link_hub *h)
 	c = h->calls;
 	pthread_mutex_unlock(&h->mu);
 	/* New ones come to the front, and only this thread takes any out: the rest of the list stands. */
-	for (; c; c = c->next) {
+	for (; c && !h->paused; c = c->next) {
 		uint64_t at = attend(h, c, now);
 
 		if (at < next)
@@ -266,6 +266,17 @@ int link_call_due(struct link_hub *h)
 		return -1;
 	now = h->o.env->boot_ns(h->o.env);
 	return next <= now ? 0 : (int)((next - now) / 1000000) + 1;
+}
+
+void link_call_all(struct link_hub *h)
+{
+	struct call *c;
+
+	pthread_mutex_lock(&h->mu);
+	c = h->calls;
+	pthread_mutex_unlock(&h->mu);
+	for (; c; c = c->next) /* as link_call_due goes through it */
+		c->at_ns = c->pause_ns = 0;
 }
 
 void link_call_free_all(struct link_hub *h)

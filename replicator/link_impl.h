@@ -75,7 +75,8 @@ struct link_hub {
 	unsigned strangers;
 	pthread_mutex_t mu;
 	struct call *calls;          /* under mu */
-	bool stopping;               /* under mu */
+	bool stopping, pause;        /* under mu */
+	bool paused;                 /* the thread's: what it knows of pause */
 	unsigned lookups;            /* under mu: threads under way */
 	pthread_cond_t idle;         /* lookups is 0 */
 };
@@ -98,6 +99,7 @@ int link_address_split(const char *address, char *host, size_t host_cap, char *p
 int link_listen(struct link_hub *h, const char *address);
 /* What is due is called; milliseconds until the next is due, -1 = never. mu not held. */
 int link_call_due(struct link_hub *h);
+void link_call_all(struct link_hub *h);  /* everybody is due now. The hub's thread, mu not held */
 void link_call_ended(struct link *l); /* its call gets its next time */
 void link_call_free_all(struct link_hub *h); /* the hub's thread has ended; waits for the name service */
 

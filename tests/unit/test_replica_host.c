@@ -431,6 +431,38 @@ static void forgotten(void **state)
 	m[2].h = NULL;
 }
 
+/* Who pauses hears and says nothing; what was done meanwhile on both sides is everywhere soon after, not with the next of the others' growing pauses. */
+static void a_pause(void **state)
+{
+	struct node_status s;
+
+	(void)state;
+	start_all();
+	put(0, "f", "before");
+	wait_for("f", "before");
+	wait_in_sync();
+	host_pause(m[1].h, true);
+	assert_true(host_paused(m[1].h));
+	do {
+		usleep(5000);
+		host_status(m[1].h, &s);
+	} while (s.peers);
+	put(0, "f", "while 1 paused");
+	put(1, "g", "by 1");
+	while (!has(2, "f", "while 1 paused"))
+		usleep(5000);
+	usleep(700000); /* the others call again, and are refused */
+	host_status(m[1].h, &s);
+	assert_int_equal(s.peers, 0);
+	assert_true(has(1, "f", "before"));
+	assert_true(has(0, "g", NULL) && has(2, "g", NULL));
+	host_pause(m[1].h, false);
+	wait_for("f", "while 1 paused");
+	wait_for("g", "by 1");
+	wait_in_sync();
+	assert_false(host_paused(m[1].h));
+}
+
 static void refusals(void **state)
 {
 	struct host_options o = { .dir = m[0].dir, .state_dir = m[0].state, .cluster_key_file = "/nowhere", .listen = "127.0.0.1:0" };
@@ -446,6 +478,11 @@ static void refusals(void **state)
 	o.listen = "nonsense";
 	assert_int_equal(host_start(&o, &h), ERR_CONFIG);
 	o.listen = NULL;
+	o.state_dir = at(0, "state");
+	assert_int_equal(host_start(&o, &h), ERR_CONFIG);
+	assert_non_null(strstr(err_last(), "state directory"));
+	assert_true(has(0, "state", NULL));
+	o.state_dir = m[0].state;
 	assert_int_equal(host_start(&o, &m[0].h), 0);
 	assert_int_equal(host_start(&o, &h), -EBUSY);
 }
@@ -456,7 +493,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(everywhere, setup, teardown), cmocka_unit_test_setup_teardown(a_big_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(conflict_and_restart, setup, teardown), cmocka_unit_test_setup_teardown(a_busy_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(learn_from_one, setup, teardown),
-		cmocka_unit_test_setup_teardown(forgotten, setup, teardown), cmocka_unit_test_setup_teardown(refusals, setup, teardown),
+		cmocka_unit_test_setup_teardown(forgotten, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_pause, setup, teardown), cmocka_unit_test_setup_teardown(refusals, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,28 @@
+/*
+ * answer.h - what a running clonesync tells: on its control socket, and to Prometheus.
+ */
+#ifndef CLONELOVE_ANSWER_H
+#define CLONELOVE_ANSWER_H
+
+#include "host.h"
+#include "settings.h"
+
+struct answer;
+
+/* Everything there is to tell, read once. */
+struct snapshot {
+	struct node_status node;
+	struct host_watching watching;
+	bool paused;
+	double uptime_s;
+	char refused[512];   /* who did not let us come up last, and why; "" = nobody since somebody did */
+	char behind[160];    /* why it is not what the cluster has; "" = it is */
+	const char *state;   /* the same in a word or two */
+};
+void answer_snapshot(struct answer *a, struct snapshot *ret);
+
+/* All outlive it. Its threads: the control socket's and, where asked for, the metrics'. 0 or an error with a message. */
+int answer_start(struct host *host, const struct settings *s, struct answer **ret);
+void answer_stop(struct answer *a); /* NULL is fine */
+
+#endif
