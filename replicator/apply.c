@@ -186,8 +186,9 @@ static int dispose(struct tree *t, struct apply_item *i, const char *temp, bool 
  * The stat of what was just put there, and whether it can be believed: it must still be what was put there, metadata too (who changes that needs no lease), and
  * nobody may have opened it for writing. f: the file, under a lease since before; NULL = none.
  */
-static int settle(struct tree *t, struct apply_item *i, const struct index_stat *made, struct tree_file *f)
+static int settle(struct tree *t, struct env *env, struct apply_item *i, const struct index_stat *made, struct tree_file *f)
 {
+	uint64_t now = env->real_ns(env);
 	struct tree_stat st;
 	struct entry e;
 	int rc;
@@ -204,6 +205,7 @@ static int settle(struct tree *t, struct apply_item *i, const struct index_stat 
 	}
 	entry_free(&e);
 	i->now = i->doubt || rc ? *made : st.id;
+	i->now_young = examine_young(now, &i->now);
 	if (i->doubt)
 		i->now.ctime_s = i->now.ctime_ns = 0; /* never the same again: it will be read */
 	return rc;
@@ -266,12 +268,12 @@ static void place_over(struct tree *t, struct env *env, struct apply_item *i, co
 		put_back(t, i, made);
 	if (i->outcome != APPLY_DONE)
 		return;
-	rc = settle(t, i, made, f);
+	rc = settle(t, env, i, made, f);
 	if (rc)
 		fail(i, rc);
 }
 
-static void place_new(struct tree *t, struct apply_item *i, const struct index_stat *made, struct tree_file *f)
+static void place_new(struct tree *t, struct env *env, struct apply_item *i, const struct index_stat *made, struct tree_file *f)
 {
 	int rc = t->publish(t, i->temp, i->path);
 
@@ -279,7 +281,7 @@ static void place_new(struct tree *t, struct apply_item *i, const struct index_s
 		not_placed(t, i, rc);
 		return;
 	}
-	rc = settle(t, i, made, f);
+	rc = settle(t, env, i, made, f);
 	if (rc)
 		fail(i, rc);
 	else
@@ -306,26 +308,82 @@ static void place(struct tree *t, struct env *env, struct apply_item *i)
 	if (i->disk)
 		place_over(t, env, i, &st.id, f);
 	else
-		place_new(t, i, &st.id, f);
+		place_new(t, env, i, &st.id, f);
 	if (f)
 		t->close(f);
 }
 
+static bool is_as_recorded(struct tree *t, struct apply_item *i, struct index_stat *ret_id)
+{
+	/* A write in the same tick would not show. It sets both times. */
+	bool hidden = i->young && i->stat.mtime_s == i->stat.ctime_s && i->stat.mtime_ns == i->stat.ctime_ns, is;
+	struct tree_stat st;
+	struct entry e;
+
+	entry_init(&e);
+	is = !hidden && t->describe(t, i->path, &st, &e) == 0 && memcmp(&st.id, &i->stat, sizeof st.id) == 0 && st.id.links == 1;
+	memcpy(e.hash, i->disk->hash, HASH_BYTES);
+	is = is && entry_same(&e, i->disk);
+	entry_free(&e);
+	if (is)
+		*ret_id = st.id;
+	return is;
+}
+
+/*
+ * A file's metadata alone. Its content cannot change meanwhile: the lease keeps whoever opens it for writing waiting. So what the record says of it is true as long
+ * as the file is the record's, seen behind the lease. False: nothing was done, and it is to be made anew.
+ */
+static bool change_in_place(struct tree *t, struct env *env, struct apply_item *i)
+{
+	struct index_stat id;
+	struct tree_stat st;
+	struct tree_file *f;
+	bool unknown;
+	int rc;
+
+	if (t->open(t, i->path, &f))
+		return false;
+	rc = t->quiet(f);
+	if (rc != 1 || !is_as_recorded(t, i, &id) || t->fstat(f, &st) || st.id.ino != id.ino) {
+		t->close(f);
+		if (rc == 0)
+			i->outcome = APPLY_BUSY;
+		return rc == 0;
+	}
+	rc = t->dress_file(t, f, i->want, &unknown);
+	if (!rc)
+		rc = t->sync_file(f);
+	if (!rc)
+		rc = settle(t, env, i, &id, f);
+	t->close(f);
+	if (rc)
+		fail(i, rc);
+	else
+		i->outcome = APPLY_DONE;
+	return true;
+}
+
 /* A directory's metadata, in place: it has no content that could be torn. */
-static void redress(struct tree *t, struct apply_item *i)
+static void redress(struct tree *t, struct env *env, struct apply_item *i)
 {
 	struct tree_stat st;
-	bool unknown;
-	int rc = t->stat(t, i->path, &st);
+	struct entry e;
+	bool unknown, strange;
+	int rc;
 
-	if (rc == -ENOENT || rc == -ENOTDIR || rc == -ELOOP || (!rc && (!st.carried || st.kind != ENTRY_DIR))) {
+	entry_init(&e);
+	rc = t->describe(t, i->path, &st, &e);
+	strange = rc == -ENOENT || rc == -ENOTDIR || rc == -ELOOP || rc == -EAGAIN || rc == -EINVAL || (!rc && !entry_same(&e, i->disk));
+	entry_free(&e);
+	if (strange) {
 		i->outcome = APPLY_STRANGE;
 		return;
 	}
 	if (!rc)
 		rc = t->dress(t, i->path, i->want, &unknown);
 	if (!rc)
-		rc = settle(t, i, &st.id, NULL);
+		rc = settle(t, env, i, &st.id, NULL);
 	if (rc) {
 		fail(i, rc);
 		return;
@@ -380,9 +438,11 @@ static void one(struct tree *t, struct env *env, struct apply_item *i)
 		return;
 	}
 	if (i->want->kind == ENTRY_DIR && i->disk && i->disk->kind == ENTRY_DIR) {
-		redress(t, i);
+		redress(t, env, i);
 		return;
 	}
+	if (i->in_place && change_in_place(t, env, i))
+		return;
 	rc = make(t, i);
 	if (!rc) {
 		place(t, env, i);

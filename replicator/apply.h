@@ -5,6 +5,9 @@
  * place by one rename. What that displaces is looked at afterwards: if it is not what should have lain there, or if a writer has it open, it is
  * somebody's edit, is put back, and the owner has to examine the path.
  *
+ * Where the metadata alone differ they are set in place, under a read lease, if what lies there is beyond doubt what should; else it is made anew, too.
+ * A death half-way leaves a mixture (entry_between): the owner has noted down both.
+ *
  * The temp of an item that displaces something has a name that begins with TREE_TEMP_KEEP: after a crash it may hold somebody's edit, and whoever opens
  * the tree moves it to the trash.
  *
@@ -34,7 +37,9 @@ struct apply_item {
 	const struct entry *want;
 	const struct entry *disk;      /* what should lie there; NULL = nothing */
 	struct index_stat stat;        /* of it */
+	bool young;                    /* index_record.young, of stat */
 	bool known;                    /* `want` knows of `disk`, or has its content: no need to keep it */
+	bool in_place;                 /* a file that has the content of `disk`: the metadata may be set where it is. The content is still to be had below */
 	/* the content of a file, one of */
 	const void *bytes;             /* all of it (may be NULL where the size is 0), */
 	const char *copy_from;         /* or a path of the tree that should have it, */
@@ -46,6 +51,7 @@ struct apply_item {
 	enum apply_outcome outcome;
 	int rc;
 	struct index_stat now;
+	bool now_young;
 	bool doubt;                    /* DONE, but a change behind our back might not show in `now`: examine, and read it */
 	bool trashed;                  /* what was displaced is in the trash under that name */
 };

@@ -314,6 +314,55 @@ bool entry_same(const struct entry *a, const struct entry *b)
 	return a->size == b->size && memcmp(a->hash, b->hash, HASH_BYTES) == 0;
 }
 
+/* The value that e has for name; false: none. */
+static bool xattr_get(const struct entry *e, const struct xattr *name, struct xattr *ret)
+{
+	struct cursor c = cursor_make(e->xattrs, e->xattrs_len);
+
+	while (entry_xattrs_next(&c, ret) > 0)
+		if (ret->name_len == name->name_len && memcmp(ret->name, name->name, name->name_len) == 0)
+			return true;
+	return false;
+}
+
+static bool same_value(const struct xattr *a, const struct xattr *b)
+{
+	return a->value_len == b->value_len && (!a->value_len || memcmp(a->value, b->value, a->value_len) == 0);
+}
+
+static bool xattrs_between(const struct entry *found, const struct entry *from, const struct entry *to)
+{
+	struct cursor c = cursor_make(found->xattrs, found->xattrs_len);
+	struct xattr x, a, b;
+
+	while (entry_xattrs_next(&c, &x) > 0)
+		if (!(xattr_get(from, &x, &a) && same_value(&x, &a)) && !(xattr_get(to, &x, &b) && same_value(&x, &b)))
+			return false;
+	c = cursor_make(from->xattrs, from->xattrs_len);
+	while (entry_xattrs_next(&c, &a) > 0) /* what both have is never taken away */
+		if (xattr_get(to, &a, &b) && !xattr_get(found, &a, &x))
+			return false;
+	return true;
+}
+
+bool entry_between(const struct entry *found, const struct entry *from, const struct entry *to)
+{
+	unsigned both = from->mode & to->mode & 0777, any = from->mode | to->mode;
+
+	if (found->kind == ENTRY_SYMLINK || from->kind != found->kind || to->kind != found->kind || found->deleted || from->deleted || to->deleted)
+		return false;
+	/* Set-id bits go on the way. */
+	if ((found->mode & both) != both || (found->mode & ~any))
+		return false;
+	if (!same_owner(found->owner, from->owner, found->uid, from->uid) && !same_owner(found->owner, to->owner, found->uid, to->uid))
+		return false;
+	if (!same_owner(found->group, from->group, found->gid, from->gid) && !same_owner(found->group, to->group, found->gid, to->gid))
+		return false;
+	if ((found->mtime_s != from->mtime_s || found->mtime_ns != from->mtime_ns) && (found->mtime_s != to->mtime_s || found->mtime_ns != to->mtime_ns))
+		return false;
+	return xattrs_between(found, from, to);
+}
+
 int entry_order(const struct entry *a, const struct entry *b)
 {
 	if (a->stamp != b->stamp)

@@ -68,6 +68,10 @@ bool entry_path_valid(const char *path, size_t len);
  * a directory's mtime. Two tombstones are the same. */
 bool entry_same(const struct entry *a, const struct entry *b);
 
+/* Could `found` be what is left on the disk where setting the metadata of `from` to that of `to` stopped half-way? All three are directories, or files of one
+ * content, which is not looked at: each owner, time and xattr is one of the two's, the mode's bits are. */
+bool entry_between(const struct entry *found, const struct entry *from, const struct entry *to);
+
 /* The order of DESIGN.md: <0, 0 (the same dot), >0. What has no version comes before everything that has one. */
 int entry_order(const struct entry *a, const struct entry *b);
 

@@ -201,12 +201,17 @@ static int read_content(struct tree *t, struct env *env, const char *path, const
 	return 0;
 }
 
-/* A change that would show in the ctime alone, made in the same tick as the last, does not. */
-static bool young(struct env *env, const struct index_stat *id)
+bool examine_young(uint64_t real_ns, const struct index_stat *s)
 {
-	int64_t ctime_ns = id->ctime_s * 1000000000 + (int64_t)id->ctime_ns, now = (int64_t)env->real_ns(env);
+	int64_t ctime_ns = s->ctime_s * 1000000000 + (int64_t)s->ctime_ns, now = (int64_t)real_ns;
 
 	return ctime_ns > now || now - ctime_ns < (int64_t)EXAMINE_SUSPECT_NS;
+}
+
+/* May its content be other than when the record was made, though its stat is not? A write sets both times. */
+static bool may_differ(const struct index_record *r)
+{
+	return r->young && r->stat.mtime_s == r->stat.ctime_s && r->stat.mtime_ns == r->stat.ctime_ns;
 }
 
 /* unchanged: its stat is the record's, so its content is believed to be. */
@@ -222,7 +227,7 @@ static int look(struct tree *t, struct env *env, const char *path, const struct 
 		return rc;
 	ret->verdict = EXAMINE_CHANGED;
 	/* A file's stat is not the record's, if only in its ctime: who writes and then sets size and mtime back shows nowhere else. */
-	if (ret->found.kind == ENTRY_FILE && unchanged && memcmp(&record->stat, &ret->stat.id, sizeof record->stat) == 0) {
+	if (ret->found.kind == ENTRY_FILE && unchanged && !may_differ(record) && memcmp(&record->stat, &ret->stat.id, sizeof record->stat) == 0) {
 		memcpy(ret->found.hash, was->hash, HASH_BYTES);
 	} else if (ret->found.kind == ENTRY_FILE) {
 		rc = read_content(t, env, path, o, ret);
@@ -248,6 +253,7 @@ int examine(struct tree *t, struct env *env, const char *path, const struct inde
 	const struct entry *was = on_disk(record);
 	struct tree_stat st;
 	bool unchanged;
+	uint64_t now = env->real_ns(env);
 	int rc = t->stat(t, path, &st);
 
 	examine_result_free(ret);
@@ -256,13 +262,14 @@ int examine(struct tree *t, struct env *env, const char *path, const struct inde
 		return 0;
 	}
 	unchanged = rc == 0 && was && !was->unsettled && !o->hash_anyway && was->kind == st.kind && memcmp(&record->stat, &st.id, sizeof st.id) == 0;
-	if (unchanged && was->mode == st.mode && !young(env, &st.id)) {
+	if (unchanged && was->mode == st.mode && !record->young) {
 		ret->verdict = EXAMINE_SAME;
 		ret->stat = st;
 		return 0;
 	}
 	if (rc == 0)
 		rc = look(t, env, path, record, o, unchanged, ret);
+	ret->young = rc == 0 && examine_young(now, &ret->stat.id);
 	if (rc == -ENOENT || rc == -ENOTDIR || rc == -ELOOP) {
 		examine_result_free(ret);
 		ret->verdict = EXAMINE_GONE;

@@ -38,11 +38,15 @@ struct examine_result {
 	struct tree_stat stat;    /* SAME, CHANGED */
 	struct buf blocks;        /* CHANGED, a file of more than one block whose content was read: the list of block hashes */
 	bool read;                /* its content was read */
+	bool young;               /* index_record.young of stat */
 	bool suspect;             /* its mtime is so young that a later change may not show: examine again with hash_anyway */
 };
 
 void examine_result_init(struct examine_result *r);
 void examine_result_free(struct examine_result *r);
+
+/* Was this stat, taken when the clock was at least real_ns, so soon after its ctime that a later change might not show in it? */
+bool examine_young(uint64_t real_ns, const struct index_stat *s);
 
 /* record: what the index has of the path, NULL = nothing. 0, or an error of the disk (-EIO, -EACCES, ...), -ENOMEM, -ECANCELED. */
 int examine(struct tree *t, struct env *env, const char *path, const struct index_record *record, const struct examine_options *o,

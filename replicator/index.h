@@ -38,6 +38,7 @@ struct index_record {
 	bool on_disk;             /* not held: `disk` says what is there; false = nothing of ours */
 	struct entry disk;
 	struct index_stat stat;   /* of what is there; zeros where nothing is */
+	bool young;               /* so soon after its ctime that a later change, in the same tick of the clock, would not show in it */
 	uint64_t holders;         /* not held: a bit for each peer slot that said it holds `known` */
 	uint64_t position;        /* given by index_put */
 };

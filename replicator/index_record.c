@@ -8,6 +8,7 @@
 #define FLAG_HELD 1u
 #define FLAG_ON_DISK 2u
 #define FLAG_STAT 4u
+#define FLAG_YOUNG 8u
 
 static const struct index_stat no_stat;
 
@@ -30,7 +31,7 @@ void index_record_encode(const struct index_record *r, struct buf *out)
 	const struct index_stat *s = &r->stat;
 	bool stat = memcmp(s, &no_stat, sizeof *s) != 0, disk = !r->held && r->on_disk;
 
-	buf_u8(out, (uint8_t)((r->held ? FLAG_HELD : 0) | (disk ? FLAG_ON_DISK : 0) | (stat ? FLAG_STAT : 0)));
+	buf_u8(out, (uint8_t)((r->held ? FLAG_HELD : 0) | (disk ? FLAG_ON_DISK : 0) | (stat ? FLAG_STAT : 0) | (stat && r->young ? FLAG_YOUNG : 0)));
 	buf_u64(out, r->position);
 	if (!r->held)
 		buf_u64(out, r->holders);
@@ -57,6 +58,7 @@ int index_record_decode(const void *p, size_t len, struct index_record *ret)
 	index_record_init(&r);
 	r.held = flags & FLAG_HELD;
 	r.on_disk = flags & FLAG_ON_DISK;
+	r.young = flags & FLAG_YOUNG;
 	r.position = cursor_u64(&c);
 	if (!r.held)
 		r.holders = cursor_u64(&c);
@@ -69,7 +71,7 @@ int index_record_decode(const void *p, size_t len, struct index_record *ret)
 		r.stat.ctime_s = (int64_t)cursor_u64(&c);
 		r.stat.ctime_ns = cursor_u32(&c);
 	}
-	if (!c.err && ((flags & ~7u) || (r.held && r.on_disk)))
+	if (!c.err && ((flags & ~15u) || (r.young && !(flags & FLAG_STAT)) || (r.held && r.on_disk)))
 		c.err = ERR_CORRUPT;
 	if (!c.err)
 		entry_decode(&c, &r.known);

@@ -83,6 +83,9 @@ static int put_intents(struct node *n, struct index_txn *t)
 	for (struct pathmap_item *i = n->intents.first; i; i = i->next) {
 		buf_str16(&b, i->path, i->len);
 		entry_encode(&((struct intent *)(void *)i)->entry, &b);
+		buf_u8(&b, ((struct intent *)(void *)i)->in_place);
+		if (((struct intent *)(void *)i)->in_place)
+			entry_encode(&((struct intent *)(void *)i)->from, &b);
 	}
 	rc = b.err ? b.err : index_value_put(t, VALUE_INTENTS, b.data, b.len);
 	buf_free(&b);
@@ -116,6 +119,34 @@ int node_commit(struct node *n, struct index_txn *t, int rc)
 	return 0;
 }
 
+static void free_intent(struct intent *i)
+{
+	if (!i)
+		return;
+	entry_free(&i->entry);
+	entry_free(&i->from);
+	free(i);
+}
+
+int node_intent(struct node *n, const char *path, const struct entry *e, const struct entry *from)
+{
+	struct intent *i = calloc(1, sizeof *i);
+	int rc = i ? entry_copy(e, &i->entry) : -ENOMEM;
+
+	if (!rc && from) {
+		i->in_place = true;
+		rc = entry_copy(from, &i->from);
+	}
+	node_intent_over(n, path);
+	if (!rc)
+		rc = pathmap_add(&n->intents, path, strlen(path), &i->at);
+	if (rc)
+		free_intent(i);
+	else
+		n->intent_news = true;
+	return rc;
+}
+
 void node_intent_over(struct node *n, const char *path)
 {
 	struct pathmap_item *i = pathmap_get(&n->intents, path, strlen(path));
@@ -123,8 +154,7 @@ void node_intent_over(struct node *n, const char *path)
 	if (!i)
 		return;
 	pathmap_remove(&n->intents, i);
-	entry_free(&((struct intent *)(void *)i)->entry);
-	free(i);
+	free_intent((struct intent *)(void *)i);
 	n->intent_news = true;
 }
 
@@ -145,10 +175,12 @@ static int get_intents(struct node *n, struct index_txn *t)
 		const char *path = (const char *)cursor_str16(&c, &len);
 
 		rc = i ? path ? entry_decode(&c, &i->entry) : ERR_CORRUPT : -ENOMEM;
+		if (!rc && (i->in_place = cursor_u8(&c)))
+			rc = entry_decode(&c, &i->from);
 		if (!rc)
-			rc = pathmap_add(&n->intents, path, len, &i->at);
+			rc = c.err ? c.err : pathmap_add(&n->intents, path, len, &i->at);
 		if (rc)
-			free(i);
+			free_intent(i);
 	}
 	buf_free(&b);
 	return rc;
@@ -575,8 +607,9 @@ static void free_items(struct pathmap *m, bool intents)
 
 		pathmap_remove(m, i);
 		if (intents)
-			entry_free(&((struct intent *)(void *)i)->entry);
-		free(i);
+			free_intent((struct intent *)(void *)i);
+		else
+			free(i);
 	}
 	pathmap_free(m);
 }

@@ -373,6 +373,19 @@ static int found_stranger(struct node *n, struct index_txn *t, const char *path,
 	return local_change(n, t, path, none, r, e, st, NULL);
 }
 
+/* *e has the version of what the record says lies there. */
+static int half_way(const struct index_record *r, struct entry *e)
+{
+	const struct entry *disk = node_on_disk(r);
+	int rc = vector_copy(&disk->known, &e->known);
+
+	if (rc)
+		return rc;
+	e->dot = disk->dot;
+	e->stamp = disk->stamp;
+	return 0;
+}
+
 static int found_changed(struct node *n, struct index_txn *t, const char *path, bool none, struct index_record *r, struct examine_result *x)
 {
 	const struct intent *i = (const struct intent *)(const void *)pathmap_get(&n->intents, path, strlen(path));
@@ -404,6 +417,14 @@ static int found_changed(struct node *n, struct index_txn *t, const char *path, 
 			rc = index_put(t, path, strlen(path), r);
 		}
 		return rc;
+	}
+	/* Our own doing, half-way: still the version that it was, and what is wanted goes on being so. */
+	if (i && i->in_place && disk && disk->kind == x->found.kind && memcmp(x->found.hash, i->from.hash, HASH_BYTES) == 0 && x->found.size == i->from.size &&
+	    entry_between(&x->found, &i->from, &i->entry)) {
+		rc = half_way(r, &x->found);
+		if (!rc)
+			set_disk(r, &x->found, st);
+		return rc ? rc : index_put(t, path, strlen(path), r);
 	}
 	return found_stranger(n, t, path, none, r, &x->found, st);
 }
@@ -452,8 +473,9 @@ int node_found(struct node *n, struct index_txn *t, const char *path, struct exa
 	none = rc == -ENOENT;
 	if (none)
 		rc = 0;
-	if (!rc && x->verdict == EXAMINE_SAME && memcmp(&r.stat, &x->stat.id, sizeof r.stat) != 0) {
+	if (!rc && x->verdict == EXAMINE_SAME && (memcmp(&r.stat, &x->stat.id, sizeof r.stat) != 0 || r.young != x->young)) {
 		r.stat = x->stat.id;
+		r.young = x->young;
 		rc = none ? 0 : index_put(t, path, len, &r);
 	} else if (!rc && (x->verdict == EXAMINE_GONE || x->verdict == EXAMINE_OTHER || (x->verdict == EXAMINE_CHANGED && x->found.kind != ENTRY_DIR))) {
 		/* What was in a directory goes before it, so that nobody sees it deleted with something alive inside. */
@@ -478,6 +500,7 @@ int node_found(struct node *n, struct index_txn *t, const char *path, struct exa
 			index_record_free(&r);
 			return rc;
 		}
+		r.young = x->young;
 		if (!rc)
 			rc = found_changed(n, t, path, none, &r, x);
 	}

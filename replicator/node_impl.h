@@ -37,6 +37,8 @@ struct wait { /* a wanted path that is not tried before its time */
 struct intent { /* an entry that is being put in place, or may have been */
 	struct pathmap_item at;
 	struct entry entry;
+	bool in_place;                 /* by changing the metadata of what lies there, */
+	struct entry from;             /* which was this */
 };
 
 struct announced { /* a content that came with its announcement */
@@ -107,6 +109,7 @@ void node_failed(struct node *n, int rc);
 int node_look(struct node *n, const char *path, size_t len, bool deep, bool hash, uint64_t after_ns);
 struct wait *node_wait(struct node *n, const char *path, size_t len, uint64_t after_ns); /* NULL without memory */
 void node_wait_over(struct node *n, const char *path, size_t len);
+int node_intent(struct node *n, const char *path, const struct entry *e, const struct entry *from); /* from: NULL = not in place */
 void node_intent_over(struct node *n, const char *path);
 /* The index of p was compared with ours to the end. */
 void node_heard(struct node *n, struct node_peer *p);

@@ -183,7 +183,7 @@ static int compare_names(struct node *n, struct index_txn *t, struct look *k)
 		if (rc && rc != -ENOENT)
 			break;
 		rc = 0;
-		if ((st.carried && st.kind == ENTRY_DIR) || !d || k->o.hash_anyway || d->mode != st.mode || memcmp(&r.stat, &st.id, sizeof st.id) != 0)
+		if ((st.carried && st.kind == ENTRY_DIR) || !d || k->o.hash_anyway || r.young || d->mode != st.mode || memcmp(&r.stat, &st.id, sizeof st.id) != 0)
 			rc = node_look(n, path, plen, st.carried && st.kind == ENTRY_DIR, k->o.hash_anyway, 0);
 	}
 	if (!rc)

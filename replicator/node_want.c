@@ -113,6 +113,7 @@ static int note_applied(struct node *n, struct index_txn *t, struct want *w, str
 
 	index_record_init(&r);
 	rc = index_get(t, w->path, len, &r);
+	r.young = i->now_young;
 	if (rc == -ENOENT) /* forgotten meanwhile: what is there is news */
 		rc = node_look(n, w->path, len, false, true, 0);
 	else if (!rc)
@@ -172,14 +173,9 @@ static void done(struct node_job *j)
 	if (rc) { /* nothing was noted, the intents are in the index: looking will tell */
 		node_failed(n, rc);
 		for (size_t i = 0; i < a->count; i++) {
-			struct intent *k = calloc(1, sizeof *k);
 			const char *path = a->wants[i].path;
 
-			if (k && !pathmap_get(&n->intents, path, strlen(path)) &&
-			    (entry_copy(&a->wants[i].want, &k->entry) || pathmap_add(&n->intents, path, strlen(path), &k->at))) {
-				entry_free(&k->entry);
-				free(k);
-			}
+			node_intent(n, path, &a->wants[i].want, a->items[i].in_place || a->wants[i].disk.kind == ENTRY_DIR ? &a->wants[i].disk : NULL);
 			node_look(n, path, strlen(path), true, true, NODE_AGAIN_NS);
 		}
 	}
@@ -501,31 +497,26 @@ static int plan(struct node *n, struct index_txn *t, const char *path, struct in
 static int fill(struct node *n, const char *path, struct index_record *r, struct want *w, struct apply_item *i)
 {
 	const struct entry *disk = node_on_disk(r);
-	struct intent *k = calloc(1, sizeof *k);
-	int rc = k ? entry_copy(&r->known, &w->want) : -ENOMEM;
+	const struct wait *wait = (const struct wait *)(const void *)pathmap_get(&n->waits, path, strlen(path));
+	int rc = entry_copy(&r->known, &w->want);
+	bool content = false, dirs = disk && disk->kind == ENTRY_DIR && !r->known.deleted && r->known.kind == ENTRY_DIR;
 
-	if (!rc && disk)
+	if (!rc && disk) {
 		rc = entry_copy(disk, &w->disk);
-	if (!rc)
-		rc = entry_copy(&r->known, &k->entry);
-	node_intent_over(n, path);
-	if (!rc)
-		rc = pathmap_add(&n->intents, path, strlen(path), &k->at);
-	if (rc) {
-		if (k)
-			entry_free(&k->entry);
-		free(k);
-		return rc;
+		content = disk->kind == ENTRY_FILE && !r->known.deleted && r->known.kind == ENTRY_FILE && disk->size == r->known.size &&
+			  memcmp(disk->hash, r->known.hash, HASH_BYTES) == 0;
+		i->in_place = content && !disk->unsettled && (!wait || !wait->no_copy);
 	}
-	n->intent_news = true;
+	if (!rc)
+		rc = node_intent(n, path, &r->known, i->in_place || dirs ? disk : NULL);
+	if (rc)
+		return rc;
 	i->path = w->path;
 	i->want = &w->want;
 	i->disk = disk ? &w->disk : NULL;
 	i->stat = r->stat;
-	i->known = disk && disk->dot.seq && vector_covers(&r->known.known, &disk->dot);
-	if (disk && disk->kind == ENTRY_FILE && !r->known.deleted && r->known.kind == ENTRY_FILE && disk->size == r->known.size &&
-	    memcmp(disk->hash, r->known.hash, HASH_BYTES) == 0)
-		i->known = true;
+	i->young = r->young;
+	i->known = content || (disk && disk->dot.seq && vector_covers(&r->known.known, &disk->dot));
 	node_temp(n, disk ? TREE_TEMP_KEEP : 'm', i->temp);
 	trash_name(n->o.env, path, i->trash);
 	return 0;

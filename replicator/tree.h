@@ -74,6 +74,9 @@ struct tree {
 	 * unknown here by name are set by number; *ret_unknown says so. Without the right to: -EPERM. */
 	int (*dress_temp)(struct tree *t, const char *temp, const struct entry *e, bool *ret_unknown);
 	int (*dress)(struct tree *t, const char *path, const struct entry *e, bool *ret_unknown);
+	/* The same of an open file, whatever its name is by now. On the way from one state to the other nobody may do what neither allows; a failure
+	 * or a death half-way leaves a mixture of them (entry_between). */
+	int (*dress_file)(struct tree *t, struct tree_file *f, const struct entry *e, bool *ret_unknown);
 	int (*stat_temp)(struct tree *t, const char *temp, struct tree_stat *ret);
 	int (*remove_temp)(struct tree *t, const char *temp);                                      /* a directory must be empty: -ENOTEMPTY */
 	int (*rename_temp)(struct tree *t, const char *from, const char *to);                      /* -EEXIST */

@@ -148,6 +148,11 @@ static int posix_dress(struct tree *t, const char *path, const struct entry *e, 
 	return rc;
 }
 
+static int posix_dress_file(struct tree *t, struct tree_file *f, const struct entry *e, bool *ret_unknown)
+{
+	return posix_dress_fd(posix_of(t), f->fd, e, ret_unknown);
+}
+
 static int posix_stat_temp(struct tree *t, const char *temp, struct tree_stat *ret)
 {
 	int fd = temp_fd(t, temp);
@@ -259,6 +264,7 @@ void posix_make_functions(struct tree *t)
 	t->link_from = posix_link_from;
 	t->dress_temp = posix_dress_temp;
 	t->dress = posix_dress;
+	t->dress_file = posix_dress_file;
 	t->stat_temp = posix_stat_temp;
 	t->remove_temp = posix_remove_temp;
 	t->rename_temp = posix_rename_temp;

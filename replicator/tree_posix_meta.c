@@ -335,6 +335,7 @@ static int dress_link(int fd, const char *name, const struct entry *e, unsigned 
 	return 0;
 }
 
+/* The mode is narrowed to what both states allow before anything else is someone else's; who it belongs to and what the ACL says then changes unseen. */
 static int dress_open(int own, const struct entry *e, unsigned uid, unsigned gid)
 {
 	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { (time_t)e->mtime_s, (long)e->mtime_ns } };
@@ -348,7 +349,9 @@ static int dress_open(int own, const struct entry *e, unsigned uid, unsigned gid
 		return -ENOTDIR;
 	if (e->kind == ENTRY_DIR)
 		times[1].tv_nsec = UTIME_OMIT; /* its own call, later */
-	if (fchown(own, uid, gid) || fchmod(own, e->mode))
+	if (fchmod(own, st.st_mode & e->mode & 0777))
+		return -errno;
+	if ((st.st_uid != uid || st.st_gid != gid) && fchown(own, uid, gid))
 		return -errno;
 	snprintf(path, sizeof path, "/proc/self/fd/%d", own);
 	rc = set_xattrs(path, e);
@@ -359,25 +362,45 @@ static int dress_open(int own, const struct entry *e, unsigned uid, unsigned gid
 	return rc;
 }
 
+static int ids_of(struct posix_tree *p, const struct entry *e, unsigned *ret_uid, unsigned *ret_gid, bool *ret_unknown)
+{
+	int rc;
+
+	*ret_unknown = false;
+	rc = id_of(p, 0, e->owner, e->uid, ret_uid, ret_unknown);
+	return rc ? rc : id_of(p, 1, e->group, e->gid, ret_gid, ret_unknown);
+}
+
+int posix_dress_fd(struct posix_tree *p, int fd, const struct entry *e, bool *ret_unknown)
+{
+	unsigned uid, gid;
+	bool unknown;
+	int rc = ids_of(p, e, &uid, &gid, &unknown);
+
+	if (!rc)
+		rc = dress_open(fd, e, uid, gid);
+	if (!rc)
+		*ret_unknown = unknown;
+	return rc;
+}
+
 int posix_dress_at(struct posix_tree *p, int fd, const char *name, const struct entry *e, bool *ret_unknown)
 {
 	unsigned uid, gid;
-	bool unknown = false;
-	int rc = id_of(p, 0, e->owner, e->uid, &uid, &unknown), own;
+	bool unknown;
+	int rc, own;
 
-	if (!rc)
-		rc = id_of(p, 1, e->group, e->gid, &gid, &unknown);
-	if (rc)
-		return rc;
-	if (e->kind == ENTRY_SYMLINK) {
-		rc = dress_link(fd, name, e, uid, gid);
-	} else {
+	if (e->kind != ENTRY_SYMLINK) {
 		own = openat(fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 		if (own < 0)
 			return -errno;
-		rc = dress_open(own, e, uid, gid);
+		rc = posix_dress_fd(p, own, e, ret_unknown);
 		close(own);
+		return rc;
 	}
+	rc = ids_of(p, e, &uid, &gid, &unknown);
+	if (!rc)
+		rc = dress_link(fd, name, e, uid, gid);
 	if (!rc)
 		*ret_unknown = unknown;
 	return rc;

@@ -29,7 +29,8 @@ static void list_tree(const struct machine *m, struct names *ret)
 
 static bool same_inode(const struct inode *a, const struct inode *b)
 {
-	if (a->kind != b->kind || a->mode != b->mode)
+	if (a->kind != b->kind || a->mode != b->mode || simtree_owner(a->uid) != simtree_owner(b->uid) ||
+	    simtree_owner(a->gid) != simtree_owner(b->gid) || memcmp(a->attrs, b->attrs, sizeof a->attrs) != 0)
 		return false;
 	if (a->kind == ENTRY_DIR)
 		return true;
@@ -51,9 +52,10 @@ static void compare(struct world *w, const struct machine *x, const struct machi
 		const char *p = i >= a.count ? b.all[i].path : i >= b.count ? a.all[i].path : strcmp(a.all[i].path, b.all[i].path) < 0 ? a.all[i].path : b.all[i].path;
 		const struct inode *in = simtree_find(&x->tree, p), *on = simtree_find(&y->tree, p);
 
-		world_violation(w, "R1: %s is not the same on %u and %u (kind %d/%d, token %u/%u, mode %o/%o, mtime %lld/%lld)", p, x->number, y->number,
+		world_violation(w, "R1: %s is not the same on %u and %u (kind %d/%d, token %u/%u, mode %o/%o, owner %u:%u/%u:%u, xattrs %u %u/%u %u, mtime %lld/%lld)", p, x->number, y->number,
 				in ? (int)in->kind : 0, on ? (int)on->kind : 0, in ? token_of(w, in) : 0, on ? token_of(w, on) : 0, in ? in->mode : 0,
-				on ? on->mode : 0, in ? (long long)in->mtime_ns : 0, on ? (long long)on->mtime_ns : 0);
+				on ? on->mode : 0, in ? in->uid : 0, in ? in->gid : 0, on ? on->uid : 0, on ? on->gid : 0,
+				in ? in->attrs[0] : 0, in ? in->attrs[1] : 0, on ? on->attrs[0] : 0, on ? on->attrs[1] : 0, in ? (long long)in->mtime_ns : 0, on ? (long long)on->mtime_ns : 0);
 	}
 	free(a.all);
 	free(b.all);
@@ -85,6 +87,22 @@ static void check_members(struct world *w)
 	buf_free(&b);
 }
 
+/* R2, of metadata: they are as somebody left them, not half one's and half another's. */
+static void check_metas(struct world *w, const struct machine *m)
+{
+	struct names a = { NULL, 0, 0 };
+
+	list_tree(m, &a);
+	for (size_t i = 0; i < a.count; i++) {
+		const struct inode *in = a.all[i].in;
+
+		if (in->kind == ENTRY_FILE && !ledger_knows_meta(w, in))
+			world_violation(w, "R2: nobody left %s as it is (inode %llu, mode %o, owner %u/%u, xattrs %u %u, mtime %lld)", a.all[i].path,
+					(unsigned long long)in->id, in->mode, in->uid, in->gid, in->attrs[0], in->attrs[1], (long long)in->mtime_ns);
+	}
+	free(a.all);
+}
+
 void check_end(struct world *w)
 {
 	struct node_status first, s;
@@ -98,6 +116,7 @@ void check_end(struct world *w)
 		if (!sum_equal(first.root, s.root))
 			world_violation(w, "R1: the sums of 0 and %u differ", i);
 	}
+	check_metas(w, &w->m[0]);
 	for (uint32_t t = 1; t <= w->token_count; t++) {
 		bool kept = false;
 

@@ -27,6 +27,7 @@ static void lose_disk(struct machine *m, struct machine *image)
 	if (image) {
 		simtree_copy(&image->tree, &m->tree);
 		machine_copy_index(image, m, "data.mdb");
+		m->owners = image->owners;
 		world_say(m->w, "%u becomes an image of %u", m->number, image->number);
 	} else {
 		world_say(m->w, "%u has a new disk", m->number);
@@ -59,6 +60,7 @@ static void take_backup(struct world *w, struct backup *b)
 	b->m.number = m->number;
 	simtree_init(&b->m.tree, &b->m);
 	b->m.env.real_ns = m->env.real_ns;
+	b->m.owners = m->owners;
 	simtree_copy(&m->tree, &b->m.tree);
 	snprintf(b->m.dir, sizeof b->m.dir, "%s", m->dir);
 	machine_copy_index(m, m, "backup.mdb");
@@ -78,6 +80,7 @@ static void bring_back(struct world *w, struct backup *b)
 	ledger_unfirm(m, true);
 	simtree_clear(&m->tree);
 	simtree_copy(&b->m.tree, &m->tree);
+	m->owners = b->m.owners;
 	if (world_chance(w, 500)) {
 		machine_forget_index(m);
 		snprintf(from, sizeof from, "%s/backup.mdb", m->dir);
@@ -269,6 +272,8 @@ int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_r
 	world_init(w, seed, brk, trace);
 	w->users = true;
 	w->faults = world_chance(w, 500);
+	w->one_size = world_chance(w, 250);
+	w->meta_permille = world_chance(w, 300) ? 700 : 80;
 	w->user_permille = (unsigned)world_random(w, 120);
 	w->user_ops_most = 10 + world_random(w, 100);
 	steps = 300 + world_random(w, 2500);

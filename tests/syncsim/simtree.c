@@ -160,6 +160,7 @@ struct inode *simtree_inode(struct sim_tree *s, enum entry_kind kind)
 	in->id = ++s->m->w->inode_ids;
 	in->kind = kind;
 	in->mode = kind == ENTRY_DIR ? 0755 : kind == ENTRY_FILE ? 0644 : 0777;
+	in->uid = in->gid = s->m->owners;
 	in->dirty = true;
 	in->all = s->m->w->inodes;
 	s->m->w->inodes = in;
@@ -238,6 +239,8 @@ static void fill_stat(const struct inode *in, struct tree_stat *ret)
 	ret->id.ctime_s = in->ctime_ns / 1000000000;
 	ret->id.ctime_ns = (uint32_t)(in->ctime_ns % 1000000000);
 	ret->mode = in->mode;
+	ret->uid = in->uid;
+	ret->gid = in->gid;
 }
 
 int tree_resolve(struct tree *t, const char *path, bool changes, struct inode **ret)
@@ -315,6 +318,45 @@ static int sim_list(struct tree *t, const char *dir, tree_visit visit, void *use
 	return rc;
 }
 
+uint32_t simtree_owner(uint32_t id)
+{
+	return id >= 1000 && id % 100 < SIM_OWNERS ? id % 100 : id;
+}
+
+/* The last name is not known on every second disk. */
+bool simtree_owner_named(const struct machine *m, uint32_t id)
+{
+	return id >= m->owners && id < m->owners + SIM_OWNERS - (m->owners / 100 % 2);
+}
+
+static void describe_owners(const struct machine *m, const struct inode *in, struct entry *ret)
+{
+	ret->uid = in->uid;
+	ret->gid = in->gid;
+	if (simtree_owner_named(m, in->uid))
+		snprintf(ret->owner, sizeof ret->owner, "u%u", simtree_owner(in->uid));
+	if (simtree_owner_named(m, in->gid))
+		snprintf(ret->group, sizeof ret->group, "g%u", simtree_owner(in->gid));
+}
+
+static const char *const attr_names[SIM_ATTRS] = { "user.a", "user.b" };
+
+static void describe_attrs(const struct inode *in, struct entry *ret)
+{
+	struct xattr x[SIM_ATTRS];
+	struct buf b = BUF_INIT;
+	size_t count = 0;
+
+	for (size_t i = 0; i < SIM_ATTRS; i++)
+		if (in->attrs[i])
+			x[count++] = (struct xattr){ attr_names[i], strlen(attr_names[i]), &in->attrs[i], sizeof in->attrs[i] };
+	entry_xattrs_encode(x, count, &b);
+	if (b.err)
+		abort();
+	ret->xattrs = b.data;
+	ret->xattrs_len = (uint32_t)b.len;
+}
+
 static int sim_describe(struct tree *t, const char *path, struct tree_stat *ret_st, struct entry *ret)
 {
 	struct inode *in;
@@ -326,6 +368,8 @@ static int sim_describe(struct tree *t, const char *path, struct tree_stat *ret_
 	entry_free(ret);
 	ret->kind = in->kind;
 	ret->mode = in->mode;
+	describe_owners(sim_of(t)->m, in, ret);
+	describe_attrs(in, ret);
 	if (in->kind == ENTRY_DIR)
 		return 0;
 	ret->mtime_s = ret_st->id.mtime_s;
@@ -504,12 +548,76 @@ static int sim_link_from(struct tree *t, const char *path, const char *temp)
 	return -EOPNOTSUPP;
 }
 
-static void dress_inode(struct sim_tree *s, struct inode *in, const struct entry *e)
+static uint32_t owner_number(const struct machine *m, const char *name, uint32_t number)
 {
-	in->mode = e->mode;
+	unsigned k;
+
+	if (sscanf(name, "%*c%u", &k) != 1 || !simtree_owner_named(m, m->owners + k))
+		return number;
+	return m->owners + k;
+}
+
+static uint32_t attr_wanted(const struct entry *e, size_t which)
+{
+	struct cursor c = cursor_make(e->xattrs, e->xattrs_len);
+	uint32_t v = 0;
+	struct xattr x;
+
+	while (entry_xattrs_next(&c, &x) > 0)
+		if (x.name_len == strlen(attr_names[which]) && memcmp(x.name, attr_names[which], x.name_len) == 0 && x.value_len == sizeof v)
+			memcpy(&v, x.value, sizeof v);
+	return v;
+}
+
+/* One system call of several. */
+static void dress_step(struct sim_tree *s, struct inode *in, const struct entry *e, unsigned step)
+{
+	switch (step) {
+	case 0:
+		in->mode &= e->mode & 0777;
+		break;
+	case 1:
+		in->uid = owner_number(s->m, e->owner, e->uid);
+		in->gid = owner_number(s->m, e->group, e->gid);
+		break;
+	case 2:
+	case 3:
+		in->attrs[step - 2] = attr_wanted(e, step - 2);
+		break;
+	case 4:
+		in->mode = e->mode;
+		break;
+	default:
+		if (in->kind != ENTRY_DIR)
+			in->mtime_ns = e->mtime_s * 1000000000 + (int64_t)e->mtime_ns;
+		break;
+	}
 	simtree_touch(s, in, false);
-	if (in->kind != ENTRY_DIR)
-		in->mtime_ns = e->mtime_s * 1000000000 + (int64_t)e->mtime_ns;
+}
+
+/* Users may act, and the process die, between one call and the next. */
+static int dress_inode(struct tree *t, struct inode *in, const struct entry *e, bool in_place)
+{
+	struct sim_tree *s = sim_of(t);
+	bool link = in->kind == ENTRY_SYMLINK;
+	int rc = 0;
+
+	/* It is rare, and short: death would seldom find it. */
+	if (in_place && s->m->w->users && s->m->w->faults && !s->m->die_at && world_chance(s->m->w, 300))
+		s->m->die_at = 1 + world_random(s->m->w, 8);
+	in->meddled = false;
+	for (unsigned step = 0; step < 6 && !rc; step++) {
+		if (link && step != 1 && step != 5)
+			continue;
+		if (s->m->w->brk == SYNC_BREAK_DRESS_HALF && step == 4 && world_chance(s->m->w, 100))
+			break;
+		rc = step ? tree_enter(t, true) : 0;
+		if (!rc)
+			dress_step(s, in, e, step);
+		if (in->meddled)
+			ledger_meta(s->m->w, in);
+	}
+	return rc;
 }
 
 static int sim_dress_temp(struct tree *t, const char *temp, const struct entry *e, bool *ret_unknown)
@@ -518,11 +626,10 @@ static int sim_dress_temp(struct tree *t, const char *temp, const struct entry *
 	int rc = tree_resolve_temp(t, temp, true, &in);
 
 	*ret_unknown = false;
-	if (!rc) {
-		dress_inode(sim_of(t), in, e);
-		if (sim_of(t)->m->w->brk == SYNC_BREAK_WRITE_TORN && in->len > 8 && world_chance(sim_of(t)->m->w, 100))
-			memset(in->data + in->len / 2, 0, in->len - in->len / 2);
-	}
+	if (!rc)
+		rc = dress_inode(t, in, e, false);
+	if (!rc && sim_of(t)->m->w->brk == SYNC_BREAK_WRITE_TORN && in->len > 8 && world_chance(sim_of(t)->m->w, 100))
+		memset(in->data + in->len / 2, 0, in->len - in->len / 2);
 	return rc;
 }
 
@@ -533,8 +640,18 @@ static int sim_dress(struct tree *t, const char *path, const struct entry *e, bo
 
 	*ret_unknown = false;
 	if (!rc)
-		dress_inode(sim_of(t), in, e);
-	return rc;
+		world_say(sim_of(t)->m->w, "%u dresses %s", sim_of(t)->m->number, path);
+	return rc ? rc : dress_inode(t, in, e, true);
+}
+
+static int sim_dress_file(struct tree *t, struct tree_file *f, const struct entry *e, bool *ret_unknown)
+{
+	int rc = tree_enter(t, true);
+
+	*ret_unknown = false;
+	if (!rc)
+		world_say(sim_of(t)->m->w, "%u dresses inode %llu in place", sim_of(t)->m->number, (unsigned long long)f->in->id);
+	return rc ? rc : dress_inode(t, f->in, e, true);
 }
 
 static int sim_stat_temp(struct tree *t, const char *temp, struct tree_stat *ret)
@@ -600,6 +717,7 @@ void simtree_looking(struct tree *t)
 	t->link_from = sim_link_from;
 	t->dress_temp = sim_dress_temp;
 	t->dress = sim_dress;
+	t->dress_file = sim_dress_file;
 	t->stat_temp = sim_stat_temp;
 	t->remove_temp = sim_remove_temp;
 	t->rename_temp = sim_rename_temp;

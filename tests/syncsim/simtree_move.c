@@ -62,7 +62,8 @@ static int sim_exchange(struct tree *t, const char *temp, const char *path)
 		uint64_t id = none->id;
 
 		*none = (struct inode){ .all = none->all, .id = there->id, .kind = ENTRY_FILE, .len = there->len, .data = calloc(1, there->len + 1),
-					.mtime_ns = there->mtime_ns, .ctime_ns = there->ctime_ns, .mode = there->mode };
+					.mtime_ns = there->mtime_ns, .ctime_ns = there->ctime_ns, .mode = there->mode, .uid = there->uid,
+					.gid = there->gid };
 		(void)id;
 		names_find(s, at)->in = none;
 	}
@@ -202,6 +203,7 @@ static void lose_content(struct world *w, struct inode *in)
 		break;
 	}
 	ledger_content(w, in->data, in->len, 0);
+	ledger_meta(w, in);
 	save(in);
 }
 
@@ -315,6 +317,9 @@ void simtree_copy(const struct sim_tree *from, struct sim_tree *to)
 		struct inode *b = simtree_inode(to, a->kind);
 
 		b->mode = a->mode;
+		b->uid = a->uid;
+		b->gid = a->gid;
+		memcpy(b->attrs, a->attrs, sizeof b->attrs);
 		b->mtime_ns = a->mtime_ns;
 		b->ctime_ns = a->ctime_ns;
 		b->id = a->id; /* an image has the same numbers */

@@ -19,7 +19,7 @@ const char *const sync_break_names[SYNC_BREAK_COUNT] = {
 	[SYNC_BREAK_NONE] = "none", [SYNC_BREAK_SYNC_LIES] = "sync-lies", [SYNC_BREAK_EXCHANGE_LOSES] = "exchange-loses",
 	[SYNC_BREAK_TRASH_LOSES] = "trash-loses", [SYNC_BREAK_QUIET_LIES] = "quiet-lies", [SYNC_BREAK_FRAME_LOST] = "frame-lost",
 	[SYNC_BREAK_EVENT_LOST] = "event-lost", [SYNC_BREAK_STAT_OLD] = "stat-old", [SYNC_BREAK_TEMP_REMOVED] = "temp-removed",
-	[SYNC_BREAK_WRITE_TORN] = "write-torn",
+	[SYNC_BREAK_WRITE_TORN] = "write-torn", [SYNC_BREAK_DRESS_HALF] = "dress-half",
 };
 
 void world_say(struct world *w, const char *fmt, ...)
@@ -647,6 +647,7 @@ void machine_init(struct world *w, unsigned number)
 	machine_new_key(m);
 	rng_fill(&w->rng, m->boot, sizeof m->boot);
 	m->events_end = &m->events;
+	m->owners = 1000 + 100 * number;
 	snprintf(m->dir, sizeof m->dir, "%s/%u", w->dir, number);
 	if (mkdir(m->dir, 0700))
 		abort();
@@ -721,4 +722,5 @@ void world_free(struct world *w)
 	free(w->interned);
 	free(w->tokens);
 	free(w->contents);
+	free(w->metas);
 }

@@ -23,6 +23,8 @@
 #define FORGETS_MAX 256u
 #define TICK_NS 4000000ull     /* the clock that times of files come from */
 #define PAST_MOST 24u          /* states of the names that a power loss may go back to */
+#define SIM_ATTRS 2u
+#define SIM_OWNERS 5u          /* names that there are: u0.. and g0.. */
 #define CORNER_TMP TREE_CORNER "/tmp/"
 #define CORNER_TRASH TREE_CORNER "/trash/"
 
@@ -38,6 +40,7 @@ enum sync_break {
 	SYNC_BREAK_STAT_OLD,       /* a user's overwriting does not show in the times */
 	SYNC_BREAK_TEMP_REMOVED,   /* what was being displaced when the process died is thrown away */
 	SYNC_BREAK_WRITE_TORN,     /* half of what is written is something else, after it was checked */
+	SYNC_BREAK_DRESS_HALF,     /* setting metadata leaves out some, and says that it was done */
 	SYNC_BREAK_COUNT
 };
 extern const char *const sync_break_names[SYNC_BREAK_COUNT];
@@ -49,6 +52,9 @@ struct inode {
 	uint8_t *data;
 	size_t len;
 	uint16_t mode;
+	uint32_t uid, gid;
+	uint32_t attrs[SIM_ATTRS]; /* the values of its xattrs; 0 = it has none of this name */
+	bool meddled;              /* a user changed its metadata while they were being set */
 	int64_t mtime_ns, ctime_ns;
 	char *target;
 	unsigned writers;          /* users who have it open */
@@ -98,6 +104,7 @@ struct machine {
 	uint8_t key[32], boot[16];
 	char address[4];
 	uint64_t rng;
+	uint32_t owners;           /* the number of its first owner: every disk has numbers of its own */
 	struct sim_tree tree;
 	/* the process; NULL = not running */
 	struct node *node;
@@ -139,6 +146,8 @@ struct world {
 	uint64_t seed, rng, now_ns, steps, hash;
 	enum sync_break brk;
 	bool trace, faults, users; /* users act; disks fail */
+	bool one_size;             /* all contents are as long */
+	unsigned meta_permille;    /* so much of what users do is about metadata alone */
 	unsigned user_permille;    /* between two calls of a process to its tree */
 	unsigned count;
 	struct machine m[NODES_MAX];
@@ -151,6 +160,8 @@ struct world {
 	struct content { uint64_t hash, from_ns; } *contents; /* all that was ever whole somewhere by a user's doing, or left by a power loss; */
 	                           /* or half written, and taken when it had been open for ever */
 	size_t content_count, content_cap;
+	uint64_t *metas;           /* all metadata of files that users ever left, hashed */
+	size_t meta_count, meta_cap;
 	uint64_t user_ops, user_ops_most;
 	struct forget forgets[FORGETS_MAX];
 	size_t forget_count;
@@ -196,6 +207,10 @@ int simtree_user_remove(struct sim_tree *s, const char *path);
 int simtree_user_rename(struct sim_tree *s, const char *from, const char *to);
 struct inode *simtree_inode(struct sim_tree *s, enum entry_kind kind);
 void simtree_touch(struct sim_tree *s, struct inode *in, bool mtime);
+/* Whom a number means on whatever machine: a name is the same everywhere, its number is not. */
+uint32_t simtree_owner(uint32_t id);
+/* Has machine m a name for it? */
+bool simtree_owner_named(const struct machine *m, uint32_t id);
 void simtree_names_copy(const struct names *from, struct names *to);
 bool simtree_is_dir(const struct sim_tree *s, const char *path); /* "" too */
 
@@ -205,6 +220,9 @@ void user_finish(struct machine *m);             /* what is half written is writ
 uint32_t token_of(struct world *w, const struct inode *in); /* 0: none */
 void ledger_content(struct world *w, const uint8_t *data, size_t len, uint64_t after_ns);
 bool ledger_knows(const struct world *w, const uint8_t *data, size_t len);
+/* The metadata that a file has now are somebody's doing. */
+void ledger_meta(struct world *w, const struct inode *in);
+bool ledger_knows_meta(const struct world *w, const struct inode *in);
 /* Before and after a disk loses something: what is nowhere any more is nobody's fault. */
 uint8_t *ledger_before(struct world *w, const struct machine *m);
 void ledger_after(struct machine *m, uint8_t *before);

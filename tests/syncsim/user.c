@@ -58,8 +58,8 @@ static uint32_t new_token(struct machine *m)
 			abort();
 	}
 	w->tokens[++w->token_count] = (struct token){ .maker = m->number, .len = HEAD + world_random(w, 200) };
-	if (w->brk == SYNC_BREAK_STAT_OLD)
-		w->tokens[w->token_count].len = 100; /* nor in the size */
+	if (w->one_size || w->brk == SYNC_BREAK_STAT_OLD)
+		w->tokens[w->token_count].len = 100; /* a change does not show in the size */
 	else if (world_chance(w, 80))
 		w->tokens[w->token_count].len = ENTRY_BLOCK_BYTES_MIN + world_random(w, 3 * ENTRY_BLOCK_BYTES_MIN);
 	else if (world_chance(w, 100))
@@ -88,6 +88,36 @@ bool ledger_knows(const struct world *w, const uint8_t *data, size_t len)
 	return false;
 }
 
+static uint64_t hash_meta(const struct inode *in)
+{
+	uint64_t x[6 + SIM_ATTRS] = { in->kind, in->mode, simtree_owner(in->uid), simtree_owner(in->gid), (uint64_t)in->mtime_ns, 0 };
+
+	for (size_t i = 0; i < SIM_ATTRS; i++)
+		x[6 + i] = in->attrs[i];
+	return hash_xxh3(x, sizeof x, 2);
+}
+
+void ledger_meta(struct world *w, const struct inode *in)
+{
+	if (w->meta_count == w->meta_cap) {
+		w->meta_cap = w->meta_cap ? 2 * w->meta_cap : 64;
+		w->metas = realloc(w->metas, w->meta_cap * sizeof *w->metas);
+		if (!w->metas)
+			abort();
+	}
+	w->metas[w->meta_count++] = hash_meta(in);
+}
+
+bool ledger_knows_meta(const struct world *w, const struct inode *in)
+{
+	uint64_t h = hash_meta(in);
+
+	for (size_t i = 0; i < w->meta_count; i++)
+		if (w->metas[i] == h)
+			return true;
+	return false;
+}
+
 static void write_token(struct machine *m, struct inode *in, uint32_t token, bool whole)
 {
 	size_t len = m->w->tokens[token].len, half = whole ? len : len / 2;
@@ -103,6 +133,8 @@ static void write_token(struct machine *m, struct inode *in, uint32_t token, boo
 	in->dirty = true;
 	free(b);
 	simtree_touch(&m->tree, in, true);
+	in->meddled = true;
+	ledger_meta(m->w, in);
 	if (whole) {
 		m->w->tokens[token].closed = true;
 		ledger_content(m->w, in->data, in->len, 0);
@@ -412,6 +444,14 @@ static void rename_one(struct machine *m)
 	world_say(m->w, "user of %u moves %s to %s", m->number, from, to);
 }
 
+/* With a name here, or a number that has none anywhere. */
+static uint32_t some_owner(struct machine *m)
+{
+	uint32_t id = m->owners + (uint32_t)world_random(m->w, SIM_OWNERS);
+
+	return simtree_owner_named(m, id) ? id : 77;
+}
+
 static void change_meta(struct machine *m)
 {
 	char path[64];
@@ -422,13 +462,27 @@ static void change_meta(struct machine *m)
 	if (!in || in->kind == ENTRY_SYMLINK || in->writers)
 		return;
 	touch_token(m, in);
-	if (world_chance(m->w, 500)) {
+	switch (world_random(m->w, 5)) {
+	case 0:
 		in->mode = (uint16_t)(in->kind == ENTRY_DIR ? 0700 + world_random(m->w, 64) : 0600 + world_random(m->w, 64));
-		simtree_touch(&m->tree, in, false);
-	} else {
+		break;
+	case 1:
+		in->uid = some_owner(m);
+		break;
+	case 2:
+		in->gid = some_owner(m);
+		break;
+	case 3: /* 0: it is taken away */
+		in->attrs[world_random(m->w, SIM_ATTRS)] = (uint32_t)world_random(m->w, 4);
+		break;
+	default:
 		simtree_touch(&m->tree, in, true);
+		break;
 	}
-	world_say(m->w, "user of %u changes mode or time of %s", m->number, path);
+	simtree_touch(&m->tree, in, false);
+	in->meddled = true;
+	ledger_meta(m->w, in);
+	world_say(m->w, "user of %u changes metadata of %s", m->number, path);
 	machine_event(m, path, false);
 }
 
@@ -444,21 +498,21 @@ void user_act(struct machine *m)
 	m->w->now_ns += world_random(m->w, 3000000);
 	if (world_chance(m->w, 300))
 		user_finish(m);
-	if (what < 30)
-		put_new(m);
-	else if (what < 48)
-		overwrite(m);
-	else if (what < 60)
-		remove_file(m);
-	else if (what < 64)
-		remove_tree(m);
-	else if (what < 76)
-		make_dir(m);
-	else if (what < 81)
-		make_symlink(m);
-	else if (what < 92)
-		rename_one(m);
-	else
+	if (world_chance(m->w, m->w->meta_permille))
 		change_meta(m);
+	else if (what < 33)
+		put_new(m);
+	else if (what < 52)
+		overwrite(m);
+	else if (what < 65)
+		remove_file(m);
+	else if (what < 69)
+		remove_tree(m);
+	else if (what < 82)
+		make_dir(m);
+	else if (what < 88)
+		make_symlink(m);
+	else
+		rename_one(m);
 	s->acting = false;
 }

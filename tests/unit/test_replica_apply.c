@@ -23,7 +23,7 @@ static char root[64];
 static struct tree *t, real;
 static struct entry want, disk;
 static struct apply_item item;
-static void (*before_exchange)(void), (*after_exchange)(void);
+static void (*before_exchange)(void), (*after_exchange)(void), (*before_dress)(void);
 
 static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *w)
 {
@@ -47,6 +47,14 @@ static int hooked_exchange(struct tree *x, const char *temp, const char *path)
 	return rc;
 }
 
+static int hooked_dress(struct tree *x, struct tree_file *f, const struct entry *e, bool *ret_unknown)
+{
+	if (before_dress)
+		before_dress();
+	before_dress = NULL;
+	return real.dress_file(x, f, e, ret_unknown);
+}
+
 static int setup(void **state)
 {
 	(void)state;
@@ -55,7 +63,8 @@ static int setup(void **state)
 		return -1;
 	real = *t;
 	t->exchange = hooked_exchange;
-	before_exchange = after_exchange = NULL;
+	t->dress_file = hooked_dress;
+	before_exchange = after_exchange = before_dress = NULL;
 	entry_init(&want);
 	entry_init(&disk);
 	memset(&item, 0, sizeof item);
@@ -247,6 +256,82 @@ static void an_open_writer(void **state)
 	assert_text("f", "ONE");
 }
 
+static void other_at_name(void)
+{
+	char old[300];
+
+	snprintf(old, sizeof old, "%s/n", root);
+	put("n", "renamed");
+	assert_int_equal(rename(old, at("f")), 0);
+}
+
+static void another_link(void)
+{
+	char old[300];
+
+	snprintf(old, sizeof old, "%s/f", root);
+	assert_int_equal(link(old, at("elsewhere")), 0);
+}
+
+static uint64_t inode_of(const char *path)
+{
+	struct tree_stat st;
+
+	assert_int_equal(t->stat(t, path, &st), 0);
+	return st.id.ino;
+}
+
+/* Metadata alone are set where the file is; but only of the file that the record is about, and that nobody has open. */
+static void in_place(void **state)
+{
+	struct tree_stat st;
+	uint64_t ino;
+	int fd;
+
+	(void)state;
+	put("f", "one");
+	believe("f");
+	ino = inode_of("f");
+	want_file("one");
+	item.known = item.in_place = true;
+	fd = open(at("f"), O_WRONLY);
+	assert_true(fd >= 0);
+	assert_int_equal(go("f"), APPLY_BUSY);
+	close(fd);
+	assert_int_equal(t->stat(t, "f", &st), 0);
+	assert_int_equal(st.mode, 0644);
+	believe("f");
+	assert_int_equal(go("f"), APPLY_DONE);
+	assert_int_equal(t->stat(t, "f", &st), 0);
+	assert_true(st.id.ino == ino && st.mode == 0640 && st.id.mtime_s == 1000 && !item.doubt && item.now_young);
+	assert_memory_equal(&st.id, &item.now, sizeof st.id);
+	/* Another file has the name when it is done: its metadata are its own, and it is looked at. */
+	believe("f");
+	want.mode = 0600;
+	before_dress = other_at_name;
+	assert_int_equal(go("f"), APPLY_DONE);
+	assert_true(item.doubt);
+	assert_text("f", "renamed");
+	assert_int_equal(t->stat(t, "f", &st), 0);
+	assert_int_equal(st.mode, 0644);
+	/* An inode with another name is not only ours to change: made anew. */
+	put("f", "one");
+	another_link();
+	believe("f");
+	ino = inode_of("f");
+	assert_int_equal(go("f"), APPLY_DONE);
+	assert_true(inode_of("f") != ino && inode_of("elsewhere") == ino);
+	assert_int_equal(t->stat(t, "elsewhere", &st), 0);
+	assert_int_equal(st.mode, 0644);
+	/* An edit that the record does not know of. */
+	believe("f");
+	put("f", "two");
+	want.mode = 0640;
+	assert_int_equal(go("f"), APPLY_STRANGE);
+	assert_text("f", "two");
+	assert_int_equal(count_in(".clonesync/tmp"), 0);
+}
+
 static void deleting(void **state)
 {
 	(void)state;
@@ -302,7 +387,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_new_file, setup, teardown), cmocka_unit_test_setup_teardown(replacing, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_edit_meanwhile, setup, teardown), cmocka_unit_test_setup_teardown(an_open_writer, setup, teardown),
-		cmocka_unit_test_setup_teardown(deleting, setup, teardown), cmocka_unit_test_setup_teardown(a_file_for_a_directory, setup, teardown),
+		cmocka_unit_test_setup_teardown(in_place, setup, teardown), cmocka_unit_test_setup_teardown(deleting, setup, teardown), cmocka_unit_test_setup_teardown(a_file_for_a_directory, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -477,12 +477,79 @@ static void sums_of_sets(void **state)
 	sums_free(b);
 }
 
+static void set_attrs(struct entry *e, const char *a, const char *b)
+{
+	struct xattr x[2];
+	struct buf list = BUF_INIT;
+	size_t n = 0;
+
+	if (a)
+		x[n++] = (struct xattr){ "user.a", 6, a, strlen(a) };
+	if (b)
+		x[n++] = (struct xattr){ "user.b", 6, b, strlen(b) };
+	entry_xattrs_encode(x, n, &list);
+	free(e->xattrs);
+	e->xattrs = list.data;
+	e->xattrs_len = (uint32_t)list.len;
+}
+
+/* What is left where setting one state's metadata over another's stopped half-way, and what is not. */
+static void between(void **state)
+{
+	struct entry from, to, e;
+
+	(void)state;
+	entry_init(&from);
+	entry_init(&to);
+	entry_init(&e);
+	from.mode = 04754;
+	from.uid = 1;
+	from.mtime_s = 5;
+	set_attrs(&from, "1", "1");
+	to.mode = 0640;
+	to.uid = 2;
+	to.mtime_s = 6;
+	set_attrs(&to, NULL, "2");
+	assert_int_equal(entry_copy(&from, &e), 0);
+	assert_true(entry_between(&e, &from, &to) && entry_between(&to, &from, &to) && entry_between(&from, &from, &to));
+	e.mode = 0640;
+	e.uid = 2;
+	set_attrs(&e, NULL, "1");
+	assert_true(entry_between(&e, &from, &to));
+	e.mtime_s = 6;
+	set_attrs(&e, "1", "2");
+	assert_true(entry_between(&e, &from, &to));
+	set_attrs(&e, "1", NULL); /* what both have is never away */
+	assert_false(entry_between(&e, &from, &to));
+	set_attrs(&e, "2", "2");
+	assert_false(entry_between(&e, &from, &to));
+	set_attrs(&e, NULL, "2");
+	e.mode = 0660;
+	assert_false(entry_between(&e, &from, &to));
+	e.mode = 0600;
+	assert_false(entry_between(&e, &from, &to));
+	e.mode = 0640;
+	e.uid = 3;
+	assert_false(entry_between(&e, &from, &to));
+	e.uid = 1;
+	e.mtime_s = 7;
+	assert_false(entry_between(&e, &from, &to));
+	e.mtime_s = 5;
+	assert_true(entry_between(&e, &from, &to));
+	e.kind = ENTRY_DIR;
+	assert_false(entry_between(&e, &from, &to));
+	entry_free(&from);
+	entry_free(&to);
+	entry_free(&e);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(vectors), cmocka_unit_test(vectors_refused), cmocka_unit_test(stamps), cmocka_unit_test(round_trip),
 		cmocka_unit_test(newer_format), cmocka_unit_test(paths), cmocka_unit_test(blocks), cmocka_unit_test(merging_in_any_order),
 		cmocka_unit_test(conflicts), cmocka_unit_test(directory_times), cmocka_unit_test(sums_of_sets),
+		cmocka_unit_test(between),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -71,6 +71,7 @@ static void random_record(uint64_t *r, struct index_record *rec)
 		rec->holders = rng_next(r);
 	if (rng_below(r, 2))
 		rec->stat = (struct index_stat){ .ino = 1 + rng_below(r, 4), .links = 1 + rng_below(r, 2), .mtime_s = -5 };
+	rec->young = rec->stat.ino && rng_below(r, 2);
 }
 
 static void assert_same_record(const struct index_record *a, const struct index_record *b)
@@ -78,6 +79,7 @@ static void assert_same_record(const struct index_record *a, const struct index_
 	assert_true(entry_same(&a->known, &b->known) && entry_order(&a->known, &b->known) == 0);
 	assert_true(a->held == b->held && a->on_disk == b->on_disk && a->position == b->position);
 	assert_true(a->held || a->holders == b->holders);
+	assert_int_equal(a->young, b->young);
 	assert_memory_equal(&a->stat, &b->stat, sizeof a->stat);
 }
 
@@ -218,6 +220,7 @@ static int take(void *user, const char *path, size_t len, const struct index_rec
 	m->r[n].held = r->held;
 	m->r[n].on_disk = r->on_disk;
 	m->r[n].stat = r->stat;
+	m->r[n].young = r->young;
 	m->r[n].holders = r->holders;
 	m->r[n].position = r->position;
 	return 0;

@@ -196,6 +196,19 @@ static void metadata(void **state)
 	assert_int_equal(t->describe(t, "copy", &st, &g), 0);
 	assert_true(g.uid == 33 && g.gid == 2 && g.mode == 0600 && !g.xattrs_len && g.mtime_s == 0);
 	assert_text("copy", "text");
+	/* Of the open file, whatever has its name. */
+	e.mode = 04711;
+	e.owner[0] = e.group[0] = '\0';
+	e.uid = e.gid = 7;
+	assert_int_equal(t->open(t, "copy", &f), 0);
+	assert_int_equal(rename(at("f"), at("copy")), 0);
+	assert_int_equal(t->dress_file(t, f, &e, &unknown), 0);
+	assert_false(unknown);
+	assert_int_equal(t->fstat(f, &st), 0);
+	assert_true(st.uid == 7 && st.gid == 7 && st.mode == 04711);
+	t->close(f);
+	assert_int_equal(t->stat(t, "copy", &st), 0);
+	assert_true(st.uid == 33 && st.mode == 06751);
 	entry_free(&e);
 	entry_free(&g);
 }
