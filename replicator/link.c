@@ -218,7 +218,7 @@ static int heard_hello(struct link *l, const struct frame *f)
 	}
 	if (memcmp(hello.node, node_key_public(h->o.node), sizeof hello.node) == 0)
 		return refuse(l, "it is this node itself, or a copy of it: each node needs a state directory of its own");
-	no = h->paused ? WHY_PAUSED : h->o.events->judge(h->o.user, &hello);
+	no = h->paused ? WHY_PAUSED : h->o.events->judge ? h->o.events->judge(h->o.user, &hello) : NULL;
 	if (no)
 		return refuse(l, no);
 	o = link_up_to(h, l->node);

@@ -30,7 +30,8 @@ struct link_events {
 	/* Fills in what HELLO says beside versions, node and signature: identity of index and tree, names, the clock. Texts must stay valid until the
 	 * next call. */
 	void (*hello)(void *user, struct frame_hello *ret);
-	/* May the peer come up? NULL = yes; else why not, for the peer's operator (static or valid until the next call). */
+	/* May the peer come up? NULL = yes; else why not, for the peer's operator (static or valid until the next call). Without a judge all may whose keys
+	 * are right; every other event has to be there. */
 	const char *(*judge)(void *user, const struct frame_hello *h);
 	void (*up)(void *user, struct link *l, const struct frame_hello *h);
 	/* 0, or an error that ends the link (ERR_CORRUPT: the frame is not what its type says). */

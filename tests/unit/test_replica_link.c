@@ -151,9 +151,9 @@ static void down(void *user, struct link *l, const char *why)
 
 static const struct link_events events = { hello, judge, up, frame, drained, down, NULL };
 
-static void start(struct node *n, const char *name, const char *keys)
+static void start_with(struct node *n, const char *name, const char *keys, const struct link_events *e)
 {
-	struct link_options o = { .env = env_system(), .listen = "127.0.0.1:0", .events = &events, .user = n };
+	struct link_options o = { .env = env_system(), .listen = "127.0.0.1:0", .events = e, .user = n };
 
 	memset(n, 0, sizeof *n);
 	pthread_mutex_init(&n->mu, NULL);
@@ -163,6 +163,11 @@ static void start(struct node *n, const char *name, const char *keys)
 	o.keys = n->keys;
 	o.node = n->key;
 	assert_int_equal(link_hub_start(&o, &n->hub), 0);
+}
+
+static void start(struct node *n, const char *name, const char *keys)
+{
+	start_with(n, name, keys, &events);
 }
 
 static void stop(struct node *n)
@@ -285,6 +290,23 @@ static void one_link_between_two(void **state)
 		pthread_mutex_unlock(&a.mu);
 		WAIT_FOR(&a, a.downs > (unsigned)round);
 	}
+	stop(&a);
+	stop(&b);
+}
+
+/* Nobody judges: who has the keys comes up. */
+static void no_judge(void **state)
+{
+	struct link_events e = events;
+	struct node a, b;
+
+	(void)state;
+	e.judge = NULL;
+	start_with(&a, "a", key_a, &e);
+	start_with(&b, "b", key_a, &e);
+	call(&a, &b);
+	WAIT_FOR(&a, a.ups == 1);
+	WAIT_FOR(&b, b.ups == 1);
 	stop(&a);
 	stop(&b);
 }
@@ -456,7 +478,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(frames_get_through), cmocka_unit_test(keys_decide), cmocka_unit_test(one_link_between_two),
-		cmocka_unit_test(refused), cmocka_unit_test(nonsense_ends_it), cmocka_unit_test(who_does_not_read_is_dropped),
+		cmocka_unit_test(no_judge), cmocka_unit_test(refused), cmocka_unit_test(nonsense_ends_it), cmocka_unit_test(who_does_not_read_is_dropped),
 		cmocka_unit_test(strangers), cmocka_unit_test(addresses), cmocka_unit_test(key_files),
 	};
 
