@@ -14,20 +14,9 @@
 
 #include "err.h"
 #include "examine.h"
+#include "trash.h"
 
 #define PIECE_BYTES (1u << 20)
-
-void trash_name(struct env *env, const char *path, char *ret)
-{
-	const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
-	uint64_t random;
-	int n;
-
-	env->random(env, &random, sizeof random);
-	n = snprintf(ret, TRASH_NAME_MAX + 1, "%012" PRIx64 ".%016" PRIx64 ".", env->real_ns(env) / 1000000, random);
-	/* A long name is cut: the whole path is in the index. */
-	snprintf(ret + n, TRASH_NAME_MAX + 1 - (size_t)n, "%s", name);
-}
 
 static void fail(struct apply_item *i, int rc)
 {
@@ -177,7 +166,10 @@ static int dispose(struct tree *t, struct apply_item *i, const char *temp, bool 
 		if (rc != -ENOTEMPTY)
 			return rc;
 	}
-	rc = t->trash(t, temp, i->trash);
+	if (!i->noted)
+		rc = t->sync_notes(t);
+	if (!rc)
+		rc = t->trash(t, temp, temp);
 	i->trashed = !rc;
 	return rc;
 }
@@ -474,10 +466,47 @@ static bool same_parent(const char *a, const char *b)
 	return (!x && !y) || (x && y && x - a == y - b && memcmp(a, b, (size_t)(x - a)) == 0);
 }
 
-void apply(struct tree *t, struct env *env, struct apply_item *items, size_t count)
+/* Is something taken out of the tree for it? A directory is removed where it is, or dressed where it is. */
+static bool displaces(const struct apply_item *i)
 {
+	return i->disk && !(i->disk->kind == ENTRY_DIR && (i->want->deleted || i->want->kind == ENTRY_DIR));
+}
+
+/* What will go to the trash in any case is noted for good here, with one sync for all; what may, when it does. */
+static void note_all(struct tree *t, struct env *env, uint64_t clock_ns, struct apply_item *items, size_t count)
+{
+	struct trash_note *notes = calloc(count + 1, sizeof *notes);
+	uint64_t wall_us = env->real_ns(env) / 1000;
+	bool sync = false;
+	size_t n = 0;
+	int rc;
+
+	for (size_t k = 0; k < count && notes; k++) {
+		struct apply_item *i = &items[k];
+
+		if (!displaces(i))
+			continue;
+		notes[n++] = (struct trash_note){ i->temp, i->path, i->want->deleted && i->known ? TRASH_DELETED : TRASH_CONFLICT, wall_us, clock_ns };
+		sync |= i->want->deleted || !i->known;
+	}
+	rc = !notes ? -ENOMEM : n ? trash_note(t, notes, n, sync) : 0;
+	free(notes);
+	for (size_t k = 0; k < count; k++) {
+		items[k].noted = sync;
+		if (!rc || !displaces(&items[k]))
+			continue;
+		fail(&items[k], rc);
+		if (items[k].ready[0]) /* nobody else knows of it: it must not fill the disk, attempt by attempt */
+			t->remove_temp(t, items[k].ready);
+	}
+}
+
+void apply(struct tree *t, struct env *env, uint64_t clock_ns, struct apply_item *items, size_t count)
+{
+	note_all(t, env, clock_ns, items, count);
 	for (size_t k = 0; k < count; k++)
-		one(t, env, &items[k]);
+		if (items[k].outcome == APPLY_OPEN)
+			one(t, env, &items[k]);
 	for (size_t k = 0; k < count; k++) {
 		int rc;
 

@@ -20,8 +20,6 @@
 #include "index.h"
 #include "tree.h"
 
-#define TRASH_NAME_MAX 200u
-
 enum apply_outcome {
 	APPLY_OPEN,    /* nothing was done yet */
 	APPLY_DONE,    /* `want` lies there now (or nothing, if it is a tombstone); `now` is its stat */
@@ -46,20 +44,20 @@ struct apply_item {
 	char ready[TREE_TEMP_MAX + 1]; /* or a temp that has it, checked */
 	/* for the corner */
 	char temp[TREE_TEMP_MAX + 1];
-	char trash[TRASH_NAME_MAX + 1];
 	/* what came of it */
 	enum apply_outcome outcome;
 	int rc;
 	struct index_stat now;
 	bool now_young;
 	bool doubt;                    /* DONE, but a change behind our back might not show in `now`: examine, and read it */
-	bool trashed;                  /* what was displaced is in the trash under that name */
+	bool trashed;                  /* what was displaced is in the trash, under the temp's name */
+	bool noted;                    /* where that came from is noted down for good */
 };
 
-/* Does all of it, for items that do not depend on each other; then syncs the directories. Each item has its outcome. */
-void apply(struct tree *t, struct env *env, struct apply_item *items, size_t count);
-
-/* A name for the trash: when, a random number, and the last part of the path. ret: TRASH_NAME_MAX + 1. */
-void trash_name(struct env *env, const char *path, char *ret);
+/*
+ * Does all of it, for items that do not depend on each other; then syncs the directories. Each item has its outcome. clock_ns: the trash's clock. Nothing is displaced
+ * before it is noted down where it was (trash.h). FAILED with something displaced: it lies in the temps still, for trash_tend.
+ */
+void apply(struct tree *t, struct env *env, uint64_t clock_ns, struct apply_item *items, size_t count);
 
 #endif

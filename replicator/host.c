@@ -506,7 +506,8 @@ static int start_threads(struct host *h)
 
 static int start(struct host *h, const struct host_options *o)
 {
-	struct node_options no = { .host = &h->base, .env = env_system(), .peers = o->peer_count, .name = h->name, .address = o->address };
+	struct node_options no = { .host = &h->base, .env = env_system(), .peers = o->peer_count, .name = h->name, .address = o->address,
+				   .trash_keep_ns = o->trash_keep_ns, .trash_most_bytes = o->trash_most_bytes };
 	struct watch_options wo = { .dir = o->dir, .events = &watch_events, .user = h };
 	struct link_options lo = { .env = env_system(), .listen = o->listen, .events = &link_events, .user = h };
 	struct watch *watch;

@@ -27,6 +27,8 @@ struct host_options {
 	unsigned peer_count;           /* <= HOST_PEERS_MAX */
 	const char *name;              /* for operators, on every member */
 	const char *address;           /* HOST:PORT at which others call; NULL = where it listens, on the address that its first connection shows */
+	uint64_t trash_keep_ns;        /* how long the trash keeps what it has, by its own clock (trash.h); 0 = 30 days */
+	uint64_t trash_most_bytes;     /* over that the oldest go earlier, but for what is younger than a day; 0 = no limit */
 	uint64_t index_map_bytes;      /* 0 = a terabyte: the most the index may grow to */
 };
 

@@ -277,6 +277,8 @@ static void set_alarm(struct node *n)
 	}
 	if (n->self_late && n->self_again_ns < next)
 		next = n->self_again_ns;
+	if (!n->tree_job && n->tend_ns < next)
+		next = n->tend_ns;
 	if (next != UINT64_MAX)
 		node_wake(n, next);
 }
@@ -376,7 +378,7 @@ void node_pump(struct node *n)
 		n->again = false;
 		put_news(n);
 		node_members_due(n);
-		if (!n->tree_job && !node_start_look(n))
+		if (!n->tree_job && !node_start_tend(n) && !node_start_look(n))
 			node_start_apply(n);
 		end_scan(n);
 		found_cluster(n);
@@ -429,6 +431,9 @@ void node_status(struct node *n, struct node_status *ret)
 	ret->working = !node_idle(n);
 	ret->error = n->error;
 	ret->root = sums_root(index_sums(n->o.index));
+	ret->trash_items = n->trash.items;
+	ret->trash_bytes = n->trash.bytes;
+	ret->trash_stuck = n->trash.stuck;
 }
 
 /* --- start and end --- */
@@ -516,6 +521,8 @@ static int prepare(struct node *n)
 	int rc = n->o.tree->alive(n->o.tree);
 
 	if (!rc)
+		rc = trash_clock_load(n->o.tree, n->o.boot, node_now(n), &n->trash_clock);
+	if (!rc)
 		rc = index_begin(n->o.index, true, &t);
 	if (rc)
 		return rc;
@@ -553,6 +560,8 @@ int node_start(const struct node_options *o, struct node **ret)
 	n->o = *o;
 	snprintf(n->name, sizeof n->name, "%s", o->name ? o->name : "");
 	snprintf(n->address, sizeof n->address, "%s", o->address ? o->address : "");
+	if (!n->o.trash_keep_ns)
+		n->o.trash_keep_ns = TRASH_KEEP_NS;
 	n->scanning = true;
 	/* Never one that was before: whatever state this process begins with, nobody else has made a change under this name. */
 	o->env->random(o->env, n->incarnation, sizeof n->incarnation);
@@ -573,6 +582,7 @@ void node_run(struct node *n)
 	int rc;
 
 	n->running = true;
+	node_tend_first(n);
 	n->look_first = true;
 	rc = node_look(n, "", 0, true, n->power, 0);
 	for (struct pathmap_item *i = n->intents.first; i && !rc; i = i->next)

@@ -20,6 +20,7 @@
 #include "frame.h"
 #include "index.h"
 #include "members.h"
+#include "trash.h"
 #include "tree.h"
 
 struct node;
@@ -56,6 +57,8 @@ struct node_options {
 	const char *name;                  /* ours, for operators; NULL = none. Outlives the node, as does */
 	const char *address;               /* where others call us, HOST:PORT; NULL or "" = nowhere, or not known yet (node_address) */
 	unsigned peers;                    /* how many others the configuration names: so many there are, until one was met */
+	uint64_t trash_keep_ns;            /* 0 = TRASH_KEEP_NS; by the trash's clock (trash.h) */
+	uint64_t trash_most_bytes;         /* 0 = no limit */
 };
 
 /*
@@ -106,6 +109,8 @@ struct node_status {
 	bool working;              /* a job is under way, or something waits for one */
 	int error;                 /* the last error of disk or index; 0 */
 	struct sum root;
+	uint64_t trash_items, trash_bytes; /* when it was last tended */
+	bool trash_stuck;          /* something is to go to the trash, and does not get there (a full disk) */
 };
 void node_status(struct node *n, struct node_status *ret);
 /* Nothing is under way or waiting, nothing dirty; what is wanted cannot be had now. */

@@ -1,5 +1,5 @@
 /*
- * node_impl.h - the inside of the core: node.c (start, jobs, time), node_change.c (versions), node_members.c (who there is), node_look.c (examining), node_want.c (what is wanted, applying),
+ * node_impl.h - the inside of the core: node.c (start, jobs, time), node_change.c (versions), node_members.c (who there is), node_look.c (examining), node_want.c (what is wanted, applying), node_trash.c (the trash),
  * fetch.c (contents from peers), serve.c (contents for peers), exchange.c (indexes). All of it on the core's thread but the run() of jobs.
  */
 #ifndef CLONELOVE_NODE_IMPL_H
@@ -96,6 +96,9 @@ struct node {
 	uint64_t wake_ns;
 	uint64_t alerts;
 	int error;
+	struct trash_clock trash_clock;
+	struct trash_state trash;      /* when it was last tended */
+	uint64_t tend_ns, tend_pause_ns; /* when it is to be tended again; after a failure, in so long */
 };
 
 /* --- node.c --- */
@@ -154,6 +157,11 @@ bool node_start_look(struct node *n);  /* a job was started */
 bool node_start_apply(struct node *n);
 void node_announce(struct node *n, const uint8_t *hash, const uint8_t *bytes, uint32_t len);
 void node_announced_free(struct node *n);
+
+/* --- node_trash.c --- */
+bool node_start_tend(struct node *n);  /* a job was started */
+void node_tend_first(struct node *n);  /* at the start */
+void node_tend_soon(struct node *n);   /* something may be left in the temps */
 
 /* --- serve.c --- */
 int serve_get(struct node *n, struct node_peer *p, const struct frame *f);

@@ -25,6 +25,7 @@ struct want {
 struct apply_job {
 	struct node_job j;
 	struct node *n;
+	uint64_t clock_ns;
 	size_t count;
 	struct want wants[NODE_BATCH];
 	struct apply_item items[NODE_BATCH];
@@ -101,7 +102,7 @@ static void run(struct node_job *j)
 {
 	struct apply_job *a = (struct apply_job *)(void *)j;
 
-	apply(a->n->o.tree, a->n->o.env, a->items, a->count);
+	apply(a->n->o.tree, a->n->o.env, a->clock_ns, a->items, a->count);
 }
 
 /* The disk has the item's entry now. */
@@ -148,8 +149,9 @@ static int conclude(struct node *n, struct index_txn *t, struct want *w, struct 
 		node_intent_over(n, w->path);
 		node_wait(n, w->path, len, UINT64_MAX);
 		return 0;
-	default: /* the intent stays until it was looked at */
+	default: /* the intent stays until it was looked at; what was displaced may not be in the trash yet */
 		node_failed(n, i->rc);
+		node_tend_soon(n);
 		node_wait(n, w->path, len, UINT64_MAX);
 		return node_look(n, w->path, len, true, true, NODE_AGAIN_NS);
 	}
@@ -518,7 +520,6 @@ static int fill(struct node *n, const char *path, struct index_record *r, struct
 	i->young = r->young;
 	i->known = content || (disk && disk->dot.seq && vector_covers(&r->known.known, &disk->dot));
 	node_temp(n, disk ? TREE_TEMP_KEEP : 'm', i->temp);
-	trash_name(n->o.env, path, i->trash);
 	return 0;
 }
 
@@ -614,6 +615,7 @@ bool node_start_apply(struct node *n)
 	}
 	a->j = (struct node_job){ run, done, job_free, NULL };
 	a->n = n;
+	a->clock_ns = trash_clock_ns(&n->trash_clock, node_now(n));
 	n->tree_job = true;
 	node_submit(n, &a->j);
 	return true;

@@ -88,8 +88,19 @@ struct tree {
 	int (*remove_dir)(struct tree *t, const char *path);                 /* -ENOTEMPTY */
 	/* The time of a directory alone, once it is quiet. */
 	int (*set_dir_time)(struct tree *t, const char *path, int64_t s, uint32_t ns);
-	/* Into the trash, from the temps: `.clonesync/trash/` name (one part, ENTRY_NAME_MAX). */
+
+	/* --- the trash: `.clonesync/trash/` (trash.h) --- */
+	/* From the temps, under a name (one part, ENTRY_NAME_MAX): -EEXIST. */
 	int (*trash)(struct tree *t, const char *temp, const char *name);
+	int (*list_temps)(struct tree *t, tree_visit visit, void *user); /* every name in there, in no order */
+	int (*list_trash)(struct tree *t, tree_visit visit, void *user);
+	int (*untrash)(struct tree *t, const char *name, const char *path); /* into the tree; nothing may be there: -EEXIST */
+	int (*remove_trash)(struct tree *t, const char *name);              /* for good; a directory with all in it, but not into other file systems */
+	/* The notes about it: appended; whole or not at all. sync: durable when it returns. */
+	int (*note)(struct tree *t, const void *p, size_t len, bool sync);
+	int (*sync_notes)(struct tree *t);
+	int (*notes_get)(struct tree *t, struct buf *ret);                  /* all of them, behind what is in ret; none is no error */
+	int (*notes_put)(struct tree *t, const void *p, size_t len);        /* in place of all; durable; after a crash these or the old ones */
 
 	/* --- durability --- */
 	int (*sync_file)(struct tree_file *f);
@@ -110,5 +121,7 @@ struct tree {
  * directory; -ENOTDIR; err_last says what to do. Leftover temps are removed, or kept in the trash (TREE_TEMP_KEEP).
  */
 int tree_posix_open(const char *dir, struct tree **ret);
+/* The same beside a process that has it open: leaves the temps alone. */
+int tree_posix_look(const char *dir, struct tree **ret);
 
 #endif

@@ -18,7 +18,7 @@
 
 #define BENEATH (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV)
 
-static int open_beneath(int root, const char *path, int flags)
+int posix_beneath(int root, const char *path, int flags)
 {
 	struct open_how how = { .flags = (unsigned)(flags | O_CLOEXEC), .resolve = BENEATH };
 	long fd;
@@ -50,7 +50,7 @@ int posix_enter(struct posix_tree *p, const char *path, struct posix_place *ret)
 	}
 	memcpy(dir, path, (size_t)(slash - path));
 	dir[slash - path] = '\0';
-	fd = open_beneath(p->root, dir, O_PATH | O_DIRECTORY);
+	fd = posix_beneath(p->root, dir, O_PATH | O_DIRECTORY);
 	if (fd < 0)
 		return fd;
 	*ret = (struct posix_place){ fd, true, slash + 1 };
@@ -69,7 +69,7 @@ int posix_open_dir(struct posix_tree *p, const char *path, bool read, int *ret)
 
 	if (path[0] && (!entry_path_valid(path, strlen(path)) || in_corner(path)))
 		return -EINVAL;
-	fd = open_beneath(p->root, path[0] ? path : ".", O_DIRECTORY | (read ? O_RDONLY : O_PATH));
+	fd = posix_beneath(p->root, path[0] ? path : ".", O_DIRECTORY | (read ? O_RDONLY : O_PATH));
 	if (fd < 0)
 		return fd;
 	*ret = fd;
@@ -128,7 +128,7 @@ static int posix_stat(struct tree *t, const char *path, struct tree_stat *ret)
 	return rc;
 }
 
-static int list_all(DIR *d, bool root, tree_visit visit, void *user)
+int posix_list_dir(DIR *d, bool root, tree_visit visit, void *user)
 {
 	struct tree_stat ts;
 	struct dirent *e;
@@ -166,7 +166,7 @@ static int posix_list(struct tree *t, const char *dir, tree_visit visit, void *u
 		close(fd);
 		return rc;
 	}
-	rc = list_all(d, !dir[0], visit, user);
+	rc = posix_list_dir(d, !dir[0], visit, user);
 	closedir(d);
 	return rc;
 }
@@ -459,7 +459,7 @@ static bool is_clonefs(dev_t dev)
 	return yes;
 }
 
-static int open_dirs(struct posix_tree *p)
+static int open_dirs(struct posix_tree *p, bool ours)
 {
 	struct stat st;
 	int rc;
@@ -474,15 +474,17 @@ static int open_dirs(struct posix_tree *p)
 		rc = own_dir(p, p->corner, "tmp", &p->tmp);
 	if (!rc)
 		rc = own_dir(p, p->corner, "trash", &p->trash);
-	if (!rc) {
-		rc = clear_temps(p);
+	if (!rc && ours) {
+		rc = p->t.sync_notes(&p->t); /* what a process wrote down that died, before what it is about goes where it must be known */
+		if (!rc)
+			rc = clear_temps(p);
 		if (rc)
 			err_set(rc, "cannot clear %s/%s/tmp: %s", p->dir, TREE_CORNER, strerror(-rc));
 	}
 	return rc;
 }
 
-int tree_posix_open(const char *dir, struct tree **ret)
+static int open_tree(const char *dir, bool ours, struct tree **ret)
 {
 	struct posix_tree *p = calloc(1, sizeof *p);
 	int rc;
@@ -496,8 +498,9 @@ int tree_posix_open(const char *dir, struct tree **ret)
 			      .still_quiet = posix_still_quiet, .close = posix_close, .sync_file = posix_sync_file, .sync_dir = posix_sync_dir,
 			      .alive = posix_alive, .token_get = posix_token_get, .token_put = posix_token_put, .free = posix_free };
 	posix_make_functions(&p->t);
+	posix_trash_functions(&p->t);
 	p->dir = realpath(dir, NULL);
-	rc = p->dir ? open_dirs(p) : err_set(-errno, "cannot open %s: %s", dir, strerror(errno));
+	rc = p->dir ? open_dirs(p, ours) : err_set(-errno, "cannot open %s: %s", dir, strerror(errno));
 	if (rc) {
 		posix_free(&p->t);
 		return rc;
@@ -507,4 +510,14 @@ int tree_posix_open(const char *dir, struct tree **ret)
 	signal(SIGIO, SIG_IGN);
 	*ret = &p->t;
 	return 0;
+}
+
+int tree_posix_open(const char *dir, struct tree **ret)
+{
+	return open_tree(dir, true, ret);
+}
+
+int tree_posix_look(const char *dir, struct tree **ret)
+{
+	return open_tree(dir, false, ret);
 }

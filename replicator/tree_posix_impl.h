@@ -7,6 +7,7 @@
 #ifndef CLONELOVE_TREE_POSIX_IMPL_H
 #define CLONELOVE_TREE_POSIX_IMPL_H
 
+#include <dirent.h>
 #include <pthread.h>
 #include <sys/stat.h>
 #include <sys/types.h>
@@ -37,6 +38,10 @@ int posix_enter(struct posix_tree *p, const char *path, struct posix_place *ret)
 void posix_leave(struct posix_place *pl);
 /* The directory itself; "" is the root. A descriptor to close, O_PATH or (read) to list and sync it. */
 int posix_open_dir(struct posix_tree *p, const char *path, bool read, int *ret);
+/* openat2 from a directory, never out of it, through a symlink or into another file system: a descriptor or -errno. */
+int posix_beneath(int root, const char *path, int flags);
+/* root: leaves the corner out. */
+int posix_list_dir(DIR *d, bool root, tree_visit visit, void *user);
 /* 0 where temp is a name that tree.h allows. */
 int posix_temp_ok(const char *temp);
 
@@ -47,5 +52,7 @@ int posix_dress_at(struct posix_tree *p, int fd, const char *name, const struct 
 int posix_dress_fd(struct posix_tree *p, int fd, const struct entry *e, bool *ret_unknown);
 /* --- tree_posix_make.c: fills in the functions that make and move --- */
 void posix_make_functions(struct tree *t);
+/* --- tree_posix_trash.c --- */
+void posix_trash_functions(struct tree *t);
 
 #endif

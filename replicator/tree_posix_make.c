@@ -245,15 +245,6 @@ static int posix_set_dir_time(struct tree *t, const char *path, int64_t s, uint3
 	return rc;
 }
 
-static int posix_trash(struct tree *t, const char *temp, const char *name)
-{
-	int fd = temp_fd(t, temp);
-
-	if (fd < 0 || !entry_path_valid(name, strlen(name)) || strchr(name, '/'))
-		return -EINVAL;
-	return renameat2(fd, temp, posix_of(t)->trash, name, RENAME_NOREPLACE) ? -errno : 0;
-}
-
 void posix_make_functions(struct tree *t)
 {
 	t->make_file = posix_make_file;
@@ -273,5 +264,4 @@ void posix_make_functions(struct tree *t)
 	t->withdraw = posix_withdraw;
 	t->remove_dir = posix_remove_dir;
 	t->set_dir_time = posix_set_dir_time;
-	t->trash = posix_trash;
 }

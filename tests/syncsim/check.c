@@ -103,6 +103,30 @@ static void check_metas(struct world *w, const struct machine *m)
 	free(a.all);
 }
 
+/* Whatever a process took out of the tree is known to be from there. */
+static int check_item(void *user, const struct trash_item *item)
+{
+	struct machine *m = user;
+	char path[512];
+
+	snprintf(path, sizeof path, "%s%s", CORNER_TRASH, item->note.name);
+	for (size_t i = 0; i < m->tree.now.count; i++) {
+		const struct name *n = &m->tree.now.all[i];
+
+		if (strcmp(n->path, path) == 0 && n->was_at && !n->unnoted && strcmp(n->was_at, item->note.path) != 0)
+			world_violation(m->w, "%s in the trash of %u is from %s, not from '%s'", item->note.name, m->number, n->was_at, item->note.path);
+	}
+	return 0;
+}
+
+static void check_trash(struct machine *m)
+{
+	m->tree.acting = true; /* no faults */
+	if (trash_list(&m->tree.t, check_item, m))
+		world_violation(m->w, "the trash of %u cannot be listed", m->number);
+	m->tree.acting = false;
+}
+
 void check_end(struct world *w)
 {
 	struct node_status first, s;
@@ -110,6 +134,8 @@ void check_end(struct world *w)
 	check_members(w);
 
 	node_status(w->m[0].node, &first);
+	for (unsigned i = 0; i < w->count; i++)
+		check_trash(&w->m[i]);
 	for (unsigned i = 1; i < w->count; i++) {
 		compare(w, &w->m[0], &w->m[i]);
 		node_status(w->m[i].node, &s);
@@ -121,7 +147,7 @@ void check_end(struct world *w)
 		bool kept = false;
 
 		for (unsigned i = 0; i < w->count && !kept; i++)
-			kept = machine_has(&w->m[i], t, HAS_AT_REST);
+			kept = machine_has(&w->m[i], t, HAS_TRASH);
 		if (w->tokens[t].closed && !w->tokens[t].released && !kept)
 			world_violation(w, "R3: token %u, written on %u, is nowhere", t, w->tokens[t].maker);
 		if (w->tokens[t].firm && !w->tokens[t].touched && w->tokens[t].deleted_by)

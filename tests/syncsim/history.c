@@ -39,7 +39,7 @@ static void lose_disk(struct machine *m, struct machine *image)
 	} else {
 		machine_new_key(m);
 	}
-	rng_fill(&m->w->rng, m->boot, sizeof m->boot);
+	machine_reset(m);
 	ledger_after(m, before);
 }
 
@@ -90,7 +90,7 @@ static void bring_back(struct world *w, struct backup *b)
 		memcpy(m->key, b->key, sizeof m->key);
 		m->outcast = false;
 	}
-	rng_fill(&w->rng, m->boot, sizeof m->boot);
+	machine_reset(m);
 	world_say(w, "%u is as it was backed up", m->number);
 	ledger_after(m, before);
 	b->there = false;
@@ -219,6 +219,9 @@ static bool at_rest(struct world *w)
 		if (!machine_idle(m))
 			return false;
 		node_status(m->node, &s);
+		for (size_t k = 0; k < m->tree.now.count; k++)
+			if (simtree_is_left(m->tree.now.all[k].path)) /* it is tried again */
+				return false;
 		if (s.wanted || s.joining || s.compared + 1 < w->count || s.members + 1 != w->count)
 			return false;
 		for (unsigned k = 0; k < w->count; k++)
@@ -275,6 +278,7 @@ int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_r
 	w->one_size = world_chance(w, 250);
 	w->meta_permille = world_chance(w, 300) ? 700 : 80;
 	w->user_permille = (unsigned)world_random(w, 120);
+	w->keep_ns = world_chance(w, 300) ? 5000000000ull + world_random(w, 20000000000ull) : TRASH_KEEP_NS;
 	w->user_ops_most = 10 + world_random(w, 100);
 	steps = 300 + world_random(w, 2500);
 	calm = 20 + world_random(w, 200); /* steps between two blows */
@@ -304,6 +308,8 @@ int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_r
 	ret->hash = w->hash;
 	ret->steps = w->steps;
 	ret->user_ops = w->user_ops;
+	ret->purged = w->purged;
+	ret->restored = w->restored;
 	ret->virtual_ms = w->now_ns / 1000000;
 	for (unsigned i = 0; i < w->count; i++) {
 		snprintf(path, sizeof path, "%s/backup.mdb", w->m[i].dir);

@@ -17,7 +17,7 @@
 #define BATCH 20u
 #define JOBS_MAX 64u
 
-struct slot_state { uint64_t seed, passed, failed, steps, user_ops, crashes, virtual_ms; }; /* shared with the children */
+struct slot_state { uint64_t seed, passed, failed, steps, user_ops, crashes, virtual_ms, purged, restored; }; /* shared with the children */
 
 struct run {
 	uint64_t start, count;
@@ -46,6 +46,8 @@ static int one(const struct run *r, uint64_t seed, struct slot_state *s)
 	s->user_ops += h.user_ops;
 	s->crashes += h.crashes;
 	s->virtual_ms += h.virtual_ms;
+	s->purged += h.purged;
+	s->restored += h.restored;
 	s->passed += rc == 0;
 	s->failed += rc != 0;
 	if (rc)
@@ -125,9 +127,11 @@ static int run_all(struct run *r)
 		all.user_ops += r->slots[j].user_ops;
 		all.crashes += r->slots[j].crashes;
 		all.virtual_ms += r->slots[j].virtual_ms;
+		all.purged += r->slots[j].purged;
+		all.restored += r->slots[j].restored;
 	}
-	printf("%" PRIu64 " steps, %" PRIu64 " doings of users, %" PRIu64 " crashes, %" PRIu64 " s of virtual time\n%" PRIu64 " passed, %" PRIu64 " failed\n",
-	       all.steps, all.user_ops, all.crashes, all.virtual_ms / 1000, all.passed, failures(r));
+	printf("%" PRIu64 " steps, %" PRIu64 " doings of users, %" PRIu64 " crashes, %" PRIu64 " s of virtual time, %" PRIu64 " purged, %" PRIu64 " restored\n%" PRIu64 " passed, %" PRIu64 " failed\n",
+	       all.steps, all.user_ops, all.crashes, all.virtual_ms / 1000, all.purged, all.restored, all.passed, failures(r));
 	return failures(r) ? 1 : 0;
 }
 

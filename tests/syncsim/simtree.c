@@ -78,7 +78,7 @@ void names_add(struct sim_tree *s, const char *path, struct inode *in)
 		if (!s->now.all)
 			abort();
 	}
-	s->now.all[s->now.count++] = (struct name){ tree_intern(s->m->w, path), in };
+	s->now.all[s->now.count++] = (struct name){ .path = tree_intern(s->m->w, path), .in = in };
 }
 
 void names_drop(struct sim_tree *s, const char *path)
@@ -184,6 +184,15 @@ void names_move(struct sim_tree *s, const char *from, const char *to)
 	}
 }
 
+void names_taken(struct sim_tree *s, const char *temp, const char *path)
+{
+	struct name *n = names_find(s, temp);
+
+	n->was_at = tree_intern(s->m->w, path);
+	n->taken_ns = s->m->w->now_ns;
+	n->unnoted = false;
+}
+
 void tree_tell(struct sim_tree *s, const char *path)
 {
 	if (!names_in_corner(path))
@@ -198,6 +207,8 @@ int tree_enter(struct tree *t, bool changes)
 	struct machine *m = s->m;
 	struct world *w = m->w;
 
+	if (s->acting)
+		return s->missing ? -ENOENT : 0;
 	if (m->crashed)
 		return ERR_CRASHED;
 	if (m->die_at && --m->die_at == 0) {
@@ -220,7 +231,7 @@ void tree_leave(struct tree *t)
 {
 	struct machine *m = sim_of(t)->m;
 
-	if (m->die_at && --m->die_at == 0) {
+	if (!sim_of(t)->acting && m->die_at && --m->die_at == 0) {
 		m->crashed = true;
 		world_say(m->w, "%u dies behind a call to its tree", m->number);
 	}

@@ -1,5 +1,6 @@
 /*
- * simtree_impl.h - the inside of the simulated tree: simtree.c (names, looking, contents, making), simtree_move.c (moving, syncing, losing).
+ * simtree_impl.h - the inside of the simulated tree: simtree.c (names, looking, contents, making), simtree_move.c (moving, syncing, losing),
+ * simtree_trash.c.
  */
 #ifndef CLONELOVE_SIMTREE_IMPL_H
 #define CLONELOVE_SIMTREE_IMPL_H
@@ -15,6 +16,7 @@ void names_journal(struct sim_tree *s);          /* before a change of names */
 void names_add(struct sim_tree *s, const char *path, struct inode *in);
 void names_drop(struct sim_tree *s, const char *path);
 void names_move(struct sim_tree *s, const char *from, const char *to); /* with everything below it */
+void names_taken(struct sim_tree *s, const char *temp, const char *path); /* what is the temp now was at path */
 bool names_below(const char *path, const char *dir);
 bool names_in_corner(const char *path);
 int names_parent(const struct sim_tree *s, const char *path); /* the directory that path is in: 0, -ENOENT, -ENOTDIR, -ELOOP */
@@ -29,5 +31,8 @@ int tree_resolve_temp(struct tree *t, const char *temp, bool changes, struct ino
 const char *tree_corner(const char *dir, const char *name); /* static storage */
 
 void simtree_looking(struct tree *t);
+/* --- simtree_trash.c --- */
+void simtree_trash(struct tree *t);
+void simtree_trash_power_loss(struct sim_tree *s);
 
 #endif

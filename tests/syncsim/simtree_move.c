@@ -57,6 +57,7 @@ static int sim_exchange(struct tree *t, const char *temp, const char *path)
 	names_move(s, TREE_CORNER "/between", path);
 	simtree_touch(s, in, false);
 	simtree_touch(s, there, false);
+	names_taken(s, at, path);
 	if (s->m->w->brk == SYNC_BREAK_EXCHANGE_LOSES && there->kind == ENTRY_FILE && there->len) {
 		struct inode *none = simtree_inode(s, ENTRY_FILE);
 		uint64_t id = none->id;
@@ -83,6 +84,7 @@ static int sim_withdraw(struct tree *t, const char *path, const char *temp)
 		return rc;
 	names_journal(s);
 	names_move(s, path, tree_corner(CORNER_TMP, temp));
+	names_taken(s, tree_corner(CORNER_TMP, temp), path);
 	simtree_touch(s, in, false);
 	world_say(s->m->w, "%u withdraws %s (inode %llu)", s->m->number, path, (unsigned long long)in->id);
 	tree_tell(s, path);
@@ -116,26 +118,6 @@ static int sim_set_dir_time(struct tree *t, const char *path, int64_t sec, uint3
 	(void)sec;
 	(void)ns;
 	return tree_enter(t, true);
-}
-
-static int sim_trash(struct tree *t, const char *temp, const char *name)
-{
-	struct sim_tree *s = sim_of(t);
-	struct inode *in;
-	char from[512];
-	int rc = tree_resolve_temp(t, temp, true, &in);
-
-	if (rc)
-		return rc;
-	snprintf(from, sizeof from, "%s", tree_corner(CORNER_TMP, temp));
-	names_journal(s);
-	if (s->m->w->brk == SYNC_BREAK_TRASH_LOSES)
-		names_drop(s, from);
-	else
-		names_move(s, from, tree_corner(CORNER_TRASH, name));
-	world_say(s->m->w, "%u trashes inode %llu as %s", s->m->number, (unsigned long long)in->id, name);
-	tree_leave(t);
-	return 0;
 }
 
 /* --- durability --- */
@@ -214,6 +196,7 @@ void simtree_power_loss(struct sim_tree *s)
 	if (back < s->past_count)
 		simtree_names_copy(&s->past[back], &s->now);
 	s->past_count = 0;
+	simtree_trash_power_loss(s);
 	for (size_t i = 0; i < s->now.count; i++) {
 		if (s->now.all[i].in->half) /* its writer is gone as well */
 			ledger_content(s->m->w, s->now.all[i].in->data, s->now.all[i].in->len, 0);
@@ -265,7 +248,7 @@ void simtree_init(struct sim_tree *s, struct machine *m)
 	s->t.withdraw = sim_withdraw;
 	s->t.remove_dir = sim_remove_dir;
 	s->t.set_dir_time = sim_set_dir_time;
-	s->t.trash = sim_trash;
+	simtree_trash(&s->t);
 	s->t.sync_file = sim_sync_file;
 	s->t.sync_dir = sim_sync_dir;
 	s->t.alive = sim_alive;
@@ -279,6 +262,7 @@ void simtree_open(struct sim_tree *s)
 {
 	char path[512];
 
+	s->notes_synced = s->notes.len;
 	for (size_t i = 0; i < s->now.count; i++) {
 		const char *name = s->now.all[i].path + strlen(CORNER_TMP);
 
@@ -305,6 +289,8 @@ void simtree_clear(struct sim_tree *s)
 	s->now.count = 0;
 	s->past_count = 0;
 	s->has_token = false;
+	buf_free(&s->notes);
+	s->notes_synced = 0;
 }
 
 /* Another disk with the same on it: inodes are its own. */
@@ -332,7 +318,12 @@ void simtree_copy(const struct sim_tree *from, struct sim_tree *to)
 		if (a->writers || a->half)
 			ledger_content(to->m->w, b->data, b->len, 0);
 		names_add(to, from->now.all[i].path, b);
+		to->now.all[to->now.count - 1] = from->now.all[i];
+		to->now.all[to->now.count - 1].in = b;
 	}
+	buf_reset(&to->notes);
+	buf_bytes(&to->notes, from->notes.data, from->notes.len);
+	to->notes_synced = to->notes.len;
 	memcpy(to->token, from->token, sizeof to->token);
 	to->has_token = from->has_token;
 }
@@ -340,6 +331,7 @@ void simtree_copy(const struct sim_tree *from, struct sim_tree *to)
 void simtree_free(struct sim_tree *s)
 {
 	free(s->now.all);
+	buf_free(&s->notes);
 	for (size_t i = 0; i < PAST_MOST; i++)
 		free(s->past[i].all);
 }

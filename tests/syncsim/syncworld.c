@@ -15,11 +15,14 @@
 
 #include "err.h"
 
+#define PAUSE_NS 50000000ull
+
 const char *const sync_break_names[SYNC_BREAK_COUNT] = {
 	[SYNC_BREAK_NONE] = "none", [SYNC_BREAK_SYNC_LIES] = "sync-lies", [SYNC_BREAK_EXCHANGE_LOSES] = "exchange-loses",
 	[SYNC_BREAK_TRASH_LOSES] = "trash-loses", [SYNC_BREAK_QUIET_LIES] = "quiet-lies", [SYNC_BREAK_FRAME_LOST] = "frame-lost",
 	[SYNC_BREAK_EVENT_LOST] = "event-lost", [SYNC_BREAK_STAT_OLD] = "stat-old", [SYNC_BREAK_TEMP_REMOVED] = "temp-removed",
 	[SYNC_BREAK_WRITE_TORN] = "write-torn", [SYNC_BREAK_DRESS_HALF] = "dress-half",
+	[SYNC_BREAK_NOTE_LOST] = "note-lost", [SYNC_BREAK_BOOT_JUMPS] = "boot-jumps",
 };
 
 void world_say(struct world *w, const char *fmt, ...)
@@ -66,7 +69,11 @@ static struct machine *of_env(struct env *e)
 
 static uint64_t boot_ns(struct env *e)
 {
-	return of_env(e)->w->now_ns;
+	struct machine *m = of_env(e);
+
+	if (m->w->brk == SYNC_BREAK_BOOT_JUMPS && world_chance(m->w, 1))
+		m->booted_ns -= 3600000000000ull; /* as a wall clock may */
+	return m->w->now_ns - m->booted_ns + 1000000000;
 }
 
 static uint64_t real_ns(struct env *e)
@@ -137,6 +144,7 @@ static void wake_at(struct node_host *h, uint64_t at)
 {
 	struct machine *m = of_host(h);
 
+	at = m->w->now_ns + (at > boot_ns(&m->env) ? at - boot_ns(&m->env) : 0);
 	if (!m->alarm_ns || at < m->alarm_ns)
 		m->alarm_ns = at;
 }
@@ -376,6 +384,12 @@ void machine_stop(struct machine *m)
 	end_process(m);
 }
 
+void machine_reset(struct machine *m)
+{
+	rng_fill(&m->w->rng, m->boot, sizeof m->boot);
+	m->booted_ns = m->w->now_ns;
+}
+
 void machine_power_loss(struct machine *m)
 {
 	uint8_t *before = ledger_before(m->w, m);
@@ -383,7 +397,7 @@ void machine_power_loss(struct machine *m)
 
 	machine_kill(m);
 	world_say(m->w, "%u loses power", m->number);
-	rng_fill(&m->w->rng, m->boot, sizeof m->boot);
+	machine_reset(m);
 	index_path(m, "old.mdb", old, sizeof old);
 	index_path(m, "data.mdb", now, sizeof now);
 	if (access(old, F_OK) == 0 && world_chance(m->w, 500)) { /* far more than LMDB would lose: what it knew of deletions may be gone */
@@ -398,7 +412,8 @@ void machine_power_loss(struct machine *m)
 void machine_boot(struct machine *m)
 {
 	struct node_options o = { .host = &m->host, .env = &m->env, .tree = &m->tree.t, .name = "m", .address = m->address,
-				  .peers = (unsigned)__builtin_popcount(m->seeds) };
+				  .peers = (unsigned)__builtin_popcount(m->seeds),
+				  .trash_keep_ns = m->w->keep_ns };
 	uint8_t id[INDEX_ID_BYTES];
 	int rc;
 
@@ -609,8 +624,8 @@ bool world_step(struct world *w)
 	if (!all) {
 		if (alarm == UINT64_MAX)
 			return false;
-		if (alarm > w->now_ns)
-			w->now_ns = alarm;
+		if (alarm > w->now_ns) /* not over a long pause at once: something else may happen */
+			w->now_ns = alarm - w->now_ns < PAUSE_NS ? alarm : w->now_ns + PAUSE_NS;
 		return true;
 	}
 	w->steps++;

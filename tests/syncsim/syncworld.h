@@ -2,7 +2,7 @@
  * syncworld.h - a cluster in one thread: machines with trees, indexes and clocks, links between them, users who change files, and what a seed makes happen to all
  * of it. The same seed gives the same history.
  *
- *   simtree.c    the tree of a machine: what was not synced may be lost, calls may fail, the process may die at each of them, users act between them
+ *   simtree*.c   the tree of a machine: what was not synced may be lost, calls may fail, the process may die at each of them, users act between them
  *   syncworld.c  machines, processes, links, the scheduler
  *   user.c       users, and the ledger of what they wrote
  *   history.c    what happens to the machines
@@ -41,6 +41,8 @@ enum sync_break {
 	SYNC_BREAK_TEMP_REMOVED,   /* what was being displaced when the process died is thrown away */
 	SYNC_BREAK_WRITE_TORN,     /* half of what is written is something else, after it was checked */
 	SYNC_BREAK_DRESS_HALF,     /* setting metadata leaves out some, and says that it was done */
+	SYNC_BREAK_NOTE_LOST,      /* what was noted about the trash is not there */
+	SYNC_BREAK_BOOT_JUMPS,     /* the clock that never jumps does */
 	SYNC_BREAK_COUNT
 };
 extern const char *const sync_break_names[SYNC_BREAK_COUNT];
@@ -66,7 +68,13 @@ struct inode {
 	uint32_t half;             /* the token that is being written into it */
 };
 
-struct name { const char *path; struct inode *in; };
+struct name {
+	const char *path;
+	struct inode *in;
+	const char *was_at;        /* in the corner: the path that a node took it from, */
+	uint64_t taken_ns;         /* and when */
+	bool unnoted;              /* a loss of power may have taken the note of that */
+};
 struct names { struct name *all; size_t count, cap; };
 
 struct world;
@@ -81,6 +89,8 @@ struct sim_tree {
 	uint8_t token[TREE_TOKEN_BYTES];
 	bool has_token;
 	bool missing;              /* the root is not there */
+	struct buf notes;          /* about the trash; */
+	size_t notes_synced;       /* so much of them is durable */
 	bool acting;               /* users act: calls are theirs */
 };
 
@@ -103,6 +113,7 @@ struct machine {
 	int64_t skew_ns;
 	uint8_t key[32], boot[16];
 	char address[4];
+	uint64_t booted_ns;        /* its boot clock begins there */
 	uint64_t rng;
 	uint32_t owners;           /* the number of its first owner: every disk has numbers of its own */
 	struct sim_tree tree;
@@ -149,6 +160,7 @@ struct world {
 	bool one_size;             /* all contents are as long */
 	unsigned meta_permille;    /* so much of what users do is about metadata alone */
 	unsigned user_permille;    /* between two calls of a process to its tree */
+	uint64_t keep_ns;          /* how long the trash is kept */
 	unsigned count;
 	struct machine m[NODES_MAX];
 	struct inode *inodes;
@@ -162,7 +174,7 @@ struct world {
 	size_t content_count, content_cap;
 	uint64_t *metas;           /* all metadata of files that users ever left, hashed */
 	size_t meta_count, meta_cap;
-	uint64_t user_ops, user_ops_most;
+	uint64_t user_ops, user_ops_most, purged, restored;
 	struct forget forgets[FORGETS_MAX];
 	size_t forget_count;
 	char violation[512];
@@ -184,6 +196,7 @@ void machine_rejoin(struct machine *m);          /* its operator makes a forgott
 void machine_kill(struct machine *m);            /* the process is gone; the machine is not */
 void machine_stop(struct machine *m);            /* in order, if it is idle: else it is killed */
 void machine_power_loss(struct machine *m);
+void machine_reset(struct machine *m);           /* the machine boots: another boot, its clock begins anew */
 void machine_event(struct machine *m, const char *path, bool deep);
 void machine_forget_index(struct machine *m);
 bool machine_idle(const struct machine *m);
@@ -213,6 +226,7 @@ uint32_t simtree_owner(uint32_t id);
 bool simtree_owner_named(const struct machine *m, uint32_t id);
 void simtree_names_copy(const struct names *from, struct names *to);
 bool simtree_is_dir(const struct sim_tree *s, const char *path); /* "" too */
+bool simtree_is_left(const char *path); /* a temp that may hold somebody's edit */
 
 /* --- user.c --- */
 void user_act(struct machine *m);
@@ -228,11 +242,11 @@ uint8_t *ledger_before(struct world *w, const struct machine *m);
 void ledger_after(struct machine *m, uint8_t *before);
 void ledger_firm(struct machine *m);             /* its deletions are in its index */
 void ledger_unfirm(struct machine *m, bool all);
-enum has { HAS_TREE, HAS_TRASH, HAS_AT_REST }; /* in its tree; or the trash; or what is to go there */
+enum has { HAS_TREE, HAS_TRASH }; /* in its tree; or the trash */
 bool machine_has(struct machine *m, uint32_t token, enum has where);
 
 /* --- history.c --- */
-struct history_result { char violation[512]; uint64_t hash, steps, user_ops, crashes, virtual_ms; };
+struct history_result { char violation[512]; uint64_t hash, steps, user_ops, crashes, virtual_ms, purged, restored; };
 int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_result *ret);
 
 /* --- check.c --- */

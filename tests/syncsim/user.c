@@ -178,8 +178,8 @@ bool machine_has(struct machine *m, uint32_t token, enum has where)
 
 		bool made = strncmp(path, CORNER_TMP, strlen(CORNER_TMP)) == 0, kept = !made && strncmp(path, TREE_CORNER, strlen(TREE_CORNER)) == 0;
 
-		/* What is being made in the corner is not held yet; at rest there is only what could not be moved to the trash, until the next start. */
-		if ((made ? where >= HAS_AT_REST && path[strlen(CORNER_TMP)] == TREE_TEMP_KEEP : !kept || where >= HAS_TRASH) &&
+		/* What is being made in the corner is not held yet, and at rest nothing is there. */
+		if (!made && (!kept || where >= HAS_TRASH) &&
 		    token_of(m->w, m->tree.now.all[i].in) == token)
 			return true;
 	}
@@ -486,6 +486,51 @@ static void change_meta(struct machine *m)
 	machine_event(m, path, false);
 }
 
+struct choice { struct machine *m; uint64_t seen; char name[ENTRY_NAME_MAX + 1]; };
+
+static int choose_one(void *user, const struct trash_item *item)
+{
+	struct choice *c = user;
+
+	if (world_random(c->m->w, ++c->seen) == 0)
+		snprintf(c->name, sizeof c->name, "%s", item->note.name);
+	return 0;
+}
+
+/* Gets something back from the trash, to where it was or elsewhere; or throws it away. */
+static void use_trash(struct machine *m)
+{
+	struct choice c = { .m = m };
+	char to[64], path[ENTRY_PATH_MAX + 1];
+	struct inode *in;
+	uint32_t t;
+	int rc;
+
+	if (trash_list(&m->tree.t, choose_one, &c) || !c.seen)
+		return;
+	if (world_chance(m->w, 150)) {
+		world_say(m->w, "user of %u throws away %s", m->number, c.name);
+		trash_remove(&m->tree.t, c.name);
+		return;
+	}
+	some_path(m->w, false, to);
+	rc = trash_restore(&m->tree.t, &m->env, c.name, world_chance(m->w, 300) ? to : NULL, path);
+	if (rc) {
+		if (rc != -EEXIST && rc != -ENODATA && rc != -ENOTDIR && rc != -ELOOP)
+			world_violation(m->w, "%s cannot be restored on %u: %s", c.name, m->number, strerror(-rc));
+		return;
+	}
+	in = simtree_find(&m->tree, path);
+	t = in ? token_of(m->w, in) : 0;
+	if (t) { /* wanted again: from now on it has to stay */
+		m->w->tokens[t].released = false;
+		m->w->tokens[t].touched = true;
+	}
+	m->w->restored++;
+	forget_deletions(m->w, path);
+	world_say(m->w, "user of %u restores %s to %s (token %u)", m->number, c.name, path, t);
+}
+
 void user_act(struct machine *m)
 {
 	struct sim_tree *s = &m->tree;
@@ -498,7 +543,9 @@ void user_act(struct machine *m)
 	m->w->now_ns += world_random(m->w, 3000000);
 	if (world_chance(m->w, 300))
 		user_finish(m);
-	if (world_chance(m->w, m->w->meta_permille))
+	if (world_chance(m->w, 40))
+		use_trash(m);
+	else if (world_chance(m->w, m->w->meta_permille))
 		change_meta(m);
 	else if (what < 33)
 		put_new(m);

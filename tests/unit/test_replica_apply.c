@@ -153,10 +153,12 @@ static void believe(const char *path)
 
 static enum apply_outcome go(const char *path)
 {
+	static unsigned made;
+
 	item.path = path;
-	strcpy(item.temp, item.disk ? "x-1" : "m-1");
-	trash_name(env_system(), path, item.trash);
-	apply(t, env_system(), &item, 1);
+	item.outcome = APPLY_OPEN;
+	snprintf(item.temp, sizeof item.temp, "%c-%u", item.disk ? 'x' : 'm', ++made);
+	apply(t, env_system(), 1, &item, 1);
 	return item.outcome;
 }
 
@@ -200,7 +202,7 @@ static void replacing(void **state)
 	assert_int_equal(go("f"), APPLY_DONE);
 	assert_text("f", "three");
 	assert_true(item.trashed);
-	snprintf(kept, sizeof kept, ".clonesync/trash/%s", item.trash);
+	snprintf(kept, sizeof kept, ".clonesync/trash/%s", item.temp);
 	assert_text(kept, "two");
 	assert_int_equal(count_in(".clonesync/trash"), 1);
 	assert_int_equal(count_in(".clonesync/tmp"), 0);
