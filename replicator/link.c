@@ -349,6 +349,8 @@ static int shake(struct link *l)
 {
 	int rc = link_tls_shake(l);
 
+	if (rc == ERR_AUTH && l->call && l->hub->o.events->refused)
+		l->hub->o.events->refused(l->hub->o.user, l->address, l->why);
 	if (rc <= 0)
 		return rc;
 	l->state = LINK_GREETING;

@@ -38,7 +38,7 @@ struct link_events {
 	int (*frame)(void *user, struct link *l, const struct frame *f);
 	void (*drained)(void *user, struct link *l);         /* the send queue is empty again */
 	void (*down)(void *user, struct link *l, const char *why);
-	/* A node that we called, or that called us, does not let us come up, and says why. NULL: nobody wants to know. */
+	/* A node that we called, or that called us, does not let us come up, and says why; or one that we called has another key. NULL: nobody wants to know. */
 	void (*refused)(void *user, const char *address, const char *why);
 };
 

@@ -91,7 +91,7 @@ int link_listen(struct link_hub *h, const char *address)
 	}
 	freeaddrinfo(list);
 	if (rc < 0)
-		return err_set(rc, "cannot listen on %s: %s", address, strerror(-rc));
+		return err_set(rc, "cannot listen on %s: %s%s", address, strerror(-rc), rc == -EADDRINUSE ? "; end what listens there, or choose another port" : "");
 	h->listen_fd = rc;
 	return 0;
 }

@@ -121,6 +121,12 @@ static void say_why(struct link *l, const char *what)
 	ERR_clear_error();
 }
 
+/* Somebody did not like something; else somebody only went away. */
+static bool is_answer(unsigned long e)
+{
+	return e && !(ERR_GET_LIB(e) == ERR_LIB_SSL && ERR_GET_REASON(e) == SSL_R_UNEXPECTED_EOF_WHILE_READING);
+}
+
 int link_tls_shake(struct link *l)
 {
 	int rc;
@@ -138,6 +144,10 @@ int link_tls_shake(struct link *l)
 	}
 	if (waits(l, rc))
 		return 0;
+	if (!is_answer(ERR_peek_error())) {
+		say_why(l, "the connection ended while it was being made");
+		return -ECONNRESET;
+	}
 	say_why(l, "no TLS with the cluster's key (is it the same key on both sides?)");
 	return ERR_AUTH;
 }
