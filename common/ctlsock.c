@@ -135,6 +135,8 @@ static void conn_close(struct ctlsock *s, size_t i)
 		pthread_mutex_unlock(&h->mu);
 		if (done)
 			ctlsock_release(k->later);
+		else if (k->later->gone)
+			k->later->gone(k->later);
 	}
 	close(k->fd);
 	free(k);

@@ -26,6 +26,8 @@ struct ctlsock_later {
 	bool (*tick)(struct ctlsock_later *l, struct ctlsock_conn *k);
 	/* ctlsock_done was called: sends the last line. Not called where the peer or the server is gone. False: the peer is gone. */
 	bool (*over)(struct ctlsock_later *l, struct ctlsock_conn *k);
+	/* The peer or the server is gone, and nobody called ctlsock_done yet: where nobody else would, this does. NULL: somebody will. */
+	void (*gone)(struct ctlsock_later *l);
 	/* Once, on any thread, with no lock held; after ctlsock_done or ctlsock_release. */
 	void (*free)(struct ctlsock_later *l);
 	/* private */

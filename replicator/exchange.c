@@ -398,6 +398,9 @@ static void compared(struct node *n, struct node_peer *p)
 	p->comparing = false;
 	p->compared = true;
 	rc = exchange_join(n, &p->context);
+	if (!rc)
+		rc = exchange_join(n, &p->early);
+	p->early.count = 0;
 	if (rc)
 		node_failed(n, rc);
 	node_heard(n, p);
@@ -555,8 +558,8 @@ static int take_mark(struct node *n, struct node_peer *p, const struct frame *f)
 
 	if (!rc)
 		rc = cursor_end(&c);
-	if (!rc && p->compared)
-		rc = exchange_join(n, &context);
+	if (!rc) /* it is said once: an early one counts as well, later */
+		rc = p->compared ? exchange_join(n, &context) : vector_join(&p->early, &context);
 	vector_free(&context);
 	return rc;
 }
@@ -619,6 +622,8 @@ void node_down(struct node *n, struct node_peer *p)
 		at = &(*at)->next;
 	*at = p->next;
 	p->down = true;
+	n->lost_ns = node_now(n);
+	node_cuts_peer_down(n, p);
 	fetch_peer_down(n->fetches, p);
 	if (!p->refs)
 		exchange_free_peer(p);
@@ -633,6 +638,7 @@ void node_drained(struct node *n, struct node_peer *p)
 void exchange_free_peer(struct node_peer *p)
 {
 	vector_free(&p->context);
+	vector_free(&p->early);
 	free(p);
 }
 
@@ -699,6 +705,12 @@ int node_frame(struct node *n, struct node_peer *p, const struct frame *f)
 		break;
 	case FRAME_MEMBERS:
 		rc = node_members_take(n, p, f);
+		break;
+	case FRAME_ASK_CUT:
+		rc = node_cut_asked(n, p, f);
+		break;
+	case FRAME_CUT:
+		rc = node_cut_answered(n, p, f);
 		break;
 	default:
 		rc = ERR_CORRUPT;

@@ -4,7 +4,8 @@
  * One host is one tree. Its threads: the core's; some workers for jobs; the hub's (link.h); the watcher's (watch.h). What they have to say to the core goes
  * into its queue; the core never waits for them. A hub that brings more than the core takes waits: peers then feel it.
  *
- * host_start blocks until the tree is watched and recognised; the scan goes on afterwards. All other calls may come from any thread.
+ * host_start blocks until the tree is watched and recognised; the scan goes on afterwards. All other calls may come from any thread; none is under way when
+ * host_stop is called.
  */
 #ifndef CLONELOVE_HOST_H
 #define CLONELOVE_HOST_H
@@ -62,6 +63,17 @@ struct host_member {
 int host_members(struct host *h, struct host_member **ret, size_t *ret_count);
 /* who: a name, an address, or the first digits (8 at least) of a key in hex; of one member. -ENOENT, ERR_CONFIG, with a message. */
 int host_forget(struct host *h, const char *who);
+
+/*
+ * Is it in sync? (DESIGN.md, "In sync".) The question is asked by host_sync_begin; host_sync_over is true once all that the members that can be reached knew then is on
+ * our disk. *ret_members: whose knowledge that is (0: there is nobody else). Not yet: ret_why says what it waits for, for an operator. These wait for
+ * the core. host_sync_free ends the question, answered or not (NULL is fine); before host_stop.
+ */
+struct host_sync;
+int host_sync_begin(struct host *h, struct host_sync **ret); /* -EBUSY, -ESHUTDOWN, with a message */
+bool host_sync_over(struct host_sync *s, unsigned *ret_members, char *ret_why, size_t cap);
+void host_sync_free(struct host_sync *s);
+
 /* The last peer that did not let us come up, and why: text for an operator; false: none since one did. */
 bool host_refused(struct host *h, char *ret, size_t cap);
 

@@ -21,7 +21,7 @@
 #define VALUE_JOINING "joining"
 #define VALUE_INTENTS "applying"
 
-uint64_t node_now(struct node *n)
+uint64_t node_now(const struct node *n)
 {
 	return n->o.env->boot_ns(n->o.env);
 }
@@ -279,6 +279,8 @@ static void set_alarm(struct node *n)
 		next = n->self_again_ns;
 	if (!n->tree_job && n->tend_ns < next)
 		next = n->tend_ns;
+	if (node_cuts_alarm(n) < next)
+		next = node_cuts_alarm(n);
 	if (next != UINT64_MAX)
 		node_wake(n, next);
 }
@@ -384,6 +386,7 @@ void node_pump(struct node *n)
 		found_cluster(n);
 		for (struct node_peer *p = n->peers; p; p = p->next)
 			exchange_pump(n, p);
+		node_cuts_go_on(n);
 	} while (n->again && !n->halted);
 	n->pumping = false;
 	set_alarm(n);
@@ -563,6 +566,7 @@ int node_start(const struct node_options *o, struct node **ret)
 	if (!n->o.trash_keep_ns)
 		n->o.trash_keep_ns = TRASH_KEEP_NS;
 	n->scanning = true;
+	n->began_ns = node_now(n);
 	/* Never one that was before: whatever state this process begins with, nobody else has made a change under this name. */
 	o->env->random(o->env, n->incarnation, sizeof n->incarnation);
 	o->env->random(o->env, n->session, sizeof n->session);
@@ -639,6 +643,7 @@ void node_free(struct node *n)
 	free_items(&n->dirty, false);
 	free_items(&n->waits, false);
 	free_items(&n->intents, true);
+	node_cuts_free(n);
 	vector_free(&n->context);
 	members_free(&n->members);
 	free(n);

@@ -98,6 +98,21 @@ int node_address(struct node *n, const char *address);
 /* Ends a membership, for good, and everywhere once it was heard of. Durable when it returns (blocks for the disk). -ENOENT: no such member; -EINVAL: it is this node. */
 int node_forget(struct node *n, const uint8_t *node);
 
+/* --- in sync, as a cut (DESIGN.md, "In sync") --- */
+struct node_cut;
+enum node_cut_phase {
+	NODE_CUT_WAITING,          /* for our scan, for versions, for members to come up */
+	NODE_CUT_ASKED,            /* for answers */
+	NODE_CUT_COVERING,         /* for all that they know */
+	NODE_CUT_HOLDING           /* for it to be on the disk */
+};
+/* Called on the core, once, as the last thing of a cut. nodes: whose knowledge it covers. */
+typedef void (*node_cut_end)(void *user, const uint8_t (*nodes)[FRAME_NODE_BYTES], unsigned count);
+/* Ends (end is called) when all that reachable members knew at this call is on our disk, or what is later; perhaps before this returns. `end` drops no cuts. -EBUSY: too many are under way. */
+int node_cut_begin(struct node *n, node_cut_end end, void *user, struct node_cut **ret);
+void node_cut_drop(struct node *n, struct node_cut *c);    /* before it has ended; node_free drops those that are left */
+enum node_cut_phase node_cut_phase(const struct node *n, const struct node_cut *c);
+
 struct node_status {
 	uint64_t dirty, wanted, records, peers, compared; /* compared: peers whose index was compared with ours since they came up */
 	uint64_t alerts;           /* twins seen, and the like */

@@ -1,5 +1,6 @@
 /*
- * node_impl.h - the inside of the core: node.c (start, jobs, time), node_change.c (versions), node_members.c (who there is), node_look.c (examining), node_want.c (what is wanted, applying), node_trash.c (the trash),
+ * node_impl.h - the inside of the core: node.c (start, jobs, time), node_change.c (versions), node_members.c (who there is), node_cut.c (being in sync),
+ * node_look.c (examining), node_want.c (what is wanted, applying), node_trash.c (the trash),
  * fetch.c (contents from peers), serve.c (contents for peers), exchange.c (indexes). All of it on the core's thread but the run() of jobs.
  */
 #ifndef CLONELOVE_NODE_IMPL_H
@@ -62,6 +63,7 @@ struct node_peer {
 	bool comparing, compared;
 	uint64_t asked;                /* answers that are still to come */
 	struct vector context;         /* its own, when comparing began */
+	struct vector early;           /* of marks that came before comparing was over for the first time: believed then */
 	uint8_t odd[SUM_LEAVES / 8];   /* leaves with unversioned entries, as it began: asked for in any case */
 	unsigned slot;                 /* a bit of fetches' masks */
 	bool down;                     /* freed once nothing refers to it */
@@ -82,6 +84,9 @@ struct node {
 	bool forgotten;
 	uint64_t self_again_ns;        /* our record is not written anew before; 0 = at once */
 	bool self_late;                /* it is to be, then */
+	struct node_cut *cuts;
+	uint64_t cut_requests;
+	uint64_t began_ns, lost_ns;    /* when this process began; when a peer went down last */
 	bool context_news, intent_news; /* not in the index yet */
 	uint64_t position, wanted;     /* of the index: its last position, how many records are not held */
 	uint64_t temps;
@@ -102,7 +107,7 @@ struct node {
 };
 
 /* --- node.c --- */
-uint64_t node_now(struct node *n);
+uint64_t node_now(const struct node *n);
 void node_submit(struct node *n, struct node_job *j);
 void node_job_over(struct node *n);    /* first thing in done() */
 void node_pump(struct node *n);        /* starts what can be started */
@@ -149,6 +154,14 @@ unsigned node_others(const struct node *n);
 bool node_all_up(const struct node *n, bool compared);
 /* Frames to a peer; b is freed. */
 int exchange_send(struct node *n, struct node_peer *p, struct buf *b);
+
+/* --- node_cut.c --- */
+void node_cuts_go_on(struct node *n);
+uint64_t node_cuts_alarm(const struct node *n);
+void node_cuts_peer_down(struct node *n, const struct node_peer *p);
+int node_cut_asked(struct node *n, struct node_peer *p, const struct frame *f);
+int node_cut_answered(struct node *n, struct node_peer *p, const struct frame *f);
+void node_cuts_free(struct node *n);
 
 /* --- node_look.c --- */
 bool node_start_look(struct node *n);  /* a job was started */

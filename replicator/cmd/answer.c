@@ -141,6 +141,7 @@ static bool answer_peers(struct answer *a, struct ctlsock_conn *k, struct json_o
 struct waiter {
 	struct ctlsock_later later;
 	struct answer *a;
+	struct host_sync *sync;
 	uint64_t until_ns; /* UINT64_MAX: for ever */
 	int rc;
 	char why[256];
@@ -154,19 +155,24 @@ static bool waiter_tick(struct ctlsock_later *l, struct ctlsock_conn *k)
 	struct waiter *w = waiter_of(l);
 	struct json_object *o;
 	struct snapshot s;
+	char behind[200];
+	unsigned members;
+	bool over = host_sync_over(w->sync, &members, behind, sizeof(behind));
 
 	answer_snapshot(w->a, &s);
-	if (s.behind[0] && now_ns() >= w->until_ns) {
+	if (!over && s.paused)
+		snprintf(behind, sizeof(behind), "%s", s.behind);
+	if (!over && now_ns() >= w->until_ns) {
 		w->rc = -ETIMEDOUT;
-		snprintf(w->why, sizeof(w->why), "not in sync in time: %s", s.behind);
+		snprintf(w->why, sizeof(w->why), "not in sync in time: %s", behind);
 	}
-	if (!s.behind[0] || w->rc) {
+	if (over || w->rc) {
 		ctlsock_done(l);
 		return true;
 	}
 	o = json_object_new_object();
 	if (o) {
-		add_text(o, "progress", s.behind);
+		add_text(o, "progress", behind);
 		add_u64(o, "wanted", s.node.wanted);
 	}
 	return ctlsock_send_json(k, o);
@@ -181,6 +187,7 @@ static bool waiter_over(struct ctlsock_later *l, struct ctlsock_conn *k)
 
 static void waiter_free(struct ctlsock_later *l)
 {
+	host_sync_free(waiter_of(l)->sync);
 	free(waiter_of(l));
 }
 
@@ -188,10 +195,16 @@ static bool answer_wait(struct answer *a, struct ctlsock_conn *k, struct json_ob
 {
 	struct waiter *w = calloc(1, sizeof(*w));
 	struct json_object *timeout;
+	int rc;
 
 	if (!w)
 		return ctlsock_send_result(k, -ENOMEM, NULL);
-	w->later = (struct ctlsock_later){ .tick = waiter_tick, .over = waiter_over, .free = waiter_free };
+	rc = host_sync_begin(a->host, &w->sync);
+	if (rc) {
+		free(w);
+		return ctlsock_send_result(k, rc, err_last());
+	}
+	w->later = (struct ctlsock_later){ .tick = waiter_tick, .over = waiter_over, .gone = ctlsock_done, .free = waiter_free };
 	w->a = a;
 	w->until_ns = UINT64_MAX;
 	if (json_object_object_get_ex(q, "timeout_ms", &timeout))

@@ -131,6 +131,12 @@ ok $? "what lost is in the trash"
 # --- paused
 check "pause" clonesync pause -s "$W/state-1"
 check "it has no peers" until_true 5 peers_are 1 0
+# More who wait, and go away, than can wait at a time.
+for i in $(seq 40); do
+	timeout 0.3 "$CLONESYNC" wait --in-sync -s "$W/state-1" 2>> "$W/waits" &
+	[ $((i % 10)) = 0 ] && wait $!
+done
+refuses "and it is not in sync while it has none" "paused" 5 clonesync wait --in-sync --timeout 1 -s "$W/state-1"
 echo 1 > "$W/tree-0/while-paused"
 check "the others go on" settled $SLOW 0 2
 [ ! -e "$W/tree-1/while-paused" ]

@@ -29,6 +29,9 @@ static void lose_disk(struct machine *m, struct machine *image)
 		machine_copy_index(image, m, "data.mdb");
 		m->owners = image->owners;
 		world_say(m->w, "%u becomes an image of %u", m->number, image->number);
+		/* What the other had not noted yet, it may delete without anybody ever knowing; here it is news. */
+		for (uint32_t t = 1; t <= m->w->token_count && !machine_idle(image); t++)
+			m->w->tokens[t].touched |= machine_has(m, t, HAS_TREE);
 	} else {
 		world_say(m->w, "%u has a new disk", m->number);
 	}
@@ -261,6 +264,25 @@ static void come_to_rest(struct world *w)
 	}
 }
 
+/* At rest, every machine is in sync when it is asked, and says so. */
+static void ask_all(struct world *w)
+{
+	uint64_t until = w->now_ns + REST_NS, left = w->count;
+	uint64_t before[NODES_MAX];
+
+	for (unsigned i = 0; i < w->count; i++) {
+		before[i] = w->m[i].sync.ended;
+		cut_begin(&w->m[i]);
+	}
+	while (left && !w->violation[0]) {
+		left = 0;
+		for (unsigned i = 0; i < w->count; i++)
+			left += w->m[i].sync.ended == before[i];
+		if (left && (!world_step(w) || w->now_ns > until))
+			world_violation(w, "in sync: %llu never say so", (unsigned long long)left);
+	}
+}
+
 int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_result *ret)
 {
 	struct world *w = malloc(sizeof *w);
@@ -295,6 +317,8 @@ int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_r
 			user_act(some_machine(w));
 		if (world_chance(w, 30))
 			machine_boot(some_machine(w));
+		if (world_chance(w, 15))
+			cut_begin(some_machine(w));
 		if (!world_step(w)) {
 			w->steps++;
 			w->now_ns += 1000000;
@@ -304,6 +328,8 @@ int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_r
 	come_to_rest(w);
 	if (!w->violation[0])
 		check_end(w);
+	if (!w->violation[0])
+		ask_all(w);
 	snprintf(ret->violation, sizeof ret->violation, "%s", w->violation);
 	ret->hash = w->hash;
 	ret->steps = w->steps;

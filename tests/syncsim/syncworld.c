@@ -195,6 +195,7 @@ static void link_down(struct machine *a, struct machine *b)
 		struct node_peer *p = l->peer;
 
 		drop_frames(l);
+		cut_link_down(ends[i], ends[!i]->number);
 		l->peer = NULL;
 		l->closing = false;
 		if (p && ends[i]->node && !ends[i]->crashed) {
@@ -349,6 +350,7 @@ static void end_process(struct machine *m)
 		*list = j->next;
 		j->drop(j);
 	}
+	cut_drop(m);
 	node_free(m->node);
 	m->node = NULL;
 	admit_free(m->admit);

@@ -7,6 +7,7 @@
  *   user.c       users, and the ledger of what they wrote
  *   history.c    what happens to the machines
  *   check.c      what has to be so afterwards
+ *   cut.c        what has to be so when a node says that it is in sync
  */
 #ifndef CLONELOVE_SYNCWORLD_H
 #define CLONELOVE_SYNCWORLD_H
@@ -106,6 +107,15 @@ struct sim_link {              /* one end */
 	uint64_t again_ns;         /* refused: not tried before */
 };
 
+struct seen { char *path; struct entry e; }; /* what a machine held when it was asked */
+struct sim_cut {
+	struct node_cut *cut;      /* NULL: none is under way */
+	struct seen *seen[NODES_MAX]; /* of those that were up, */
+	size_t count[NODES_MAX];
+	unsigned up;               /* and stayed so */
+	uint64_t ended;            /* how many have */
+};
+
 struct machine {
 	struct world *w;
 	unsigned number;
@@ -136,6 +146,7 @@ struct machine {
 	bool outcast;              /* it was told that it is forgotten */
 	char dir[128];
 	uint64_t started_ns;
+	struct sim_cut sync;
 };
 
 struct token {                 /* a content that a user wrote */
@@ -205,6 +216,11 @@ void world_cut(struct world *w, unsigned a, unsigned b, bool cut);
 bool world_step(struct world *w);                /* false: nothing to do but wait for the next alarm, and there is none */
 void world_init(struct world *w, uint64_t seed, enum sync_break brk, bool trace);
 void world_free(struct world *w);
+
+/* --- cut.c --- */
+void cut_begin(struct machine *m);               /* asks it to be in sync; judged when it says that it is */
+void cut_link_down(struct machine *m, unsigned other);
+void cut_drop(struct machine *m);
 
 /* --- simtree.c --- */
 void simtree_init(struct sim_tree *s, struct machine *m);

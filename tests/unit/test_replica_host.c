@@ -379,6 +379,91 @@ static void learn_from_one(void **state)
 	wait_for("g", "moved");
 }
 
+static void *upload(void *arg)
+{
+	atomic_bool *stop = arg;
+	char name[32];
+
+	for (unsigned i = 0; !atomic_load(stop); i++) {
+		sprintf(name, "u%u", i);
+		put(0, name, "one of very many");
+		usleep(2000);
+	}
+	return NULL;
+}
+
+/* In sync within so many ms; else why not. */
+static bool in_sync_within(unsigned n, unsigned ms, unsigned *ret_members, char *ret_why)
+{
+	struct host_sync *s;
+	bool over = false;
+
+	assert_int_equal(host_sync_begin(m[n].h, &s), 0);
+	for (unsigned i = 0; i <= ms / 5 && !over; i++) {
+		over = host_sync_over(s, ret_members, ret_why, 200);
+		usleep(5000);
+	}
+	host_sync_free(s);
+	return over;
+}
+
+/* All that was there when it was asked for is, while uploads go on. */
+static void sync_while_uploads_go_on(void **state)
+{
+	atomic_bool over = false;
+	pthread_t writer;
+	unsigned members = 9;
+	struct node_status s;
+	char name[32], why[200];
+
+	(void)state;
+	start_knowing(0, NULL);
+	assert_true(in_sync_within(0, 20000, &members, why));
+	assert_int_equal(members, 0);
+	for (unsigned i = 0; i < 300; i++) {
+		sprintf(name, "f%u", i);
+		put(0, name, name);
+	}
+	do {
+		usleep(5000);
+		host_status(m[0].h, &s);
+	} while (s.records < 300 || s.dirty);
+	assert_int_equal(pthread_create(&writer, NULL, upload, &over), 0);
+	start_knowing(1, m[0].address);
+	start_knowing(2, m[0].address);
+	for (unsigned n = 1; n < MEMBERS; n++) {
+		assert_true(in_sync_within(n, 60000, &members, why));
+		assert_true(members >= 1);
+		for (unsigned i = 0; i < 300; i++) {
+			sprintf(name, "f%u", i);
+			assert_true(has(n, name, name));
+		}
+	}
+	atomic_store(&over, true);
+	pthread_join(writer, NULL);
+	wait_in_sync();
+}
+
+/* Who has others and reaches nobody is not in sync, and says why. */
+static void sync_alone(void **state)
+{
+	unsigned members;
+	char why[200];
+
+	(void)state;
+	start_knowing(0, "127.0.0.1:1");
+	assert_false(in_sync_within(0, 300, &members, why));
+	assert_non_null(strstr(why, "none of the other members"));
+	stop(0);
+	start_all();
+	assert_true(in_sync_within(0, 60000, &members, why));
+	assert_int_equal(members, MEMBERS - 1);
+	stop(1);
+	stop(2);
+	assert_false(in_sync_within(0, 300, &members, why));
+	assert_non_null(strstr(why, "there are 2"));
+}
+
 static void forgotten(void **state)
 {
 	char why[512];
@@ -494,6 +579,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(conflict_and_restart, setup, teardown), cmocka_unit_test_setup_teardown(a_busy_file, setup, teardown),
 		cmocka_unit_test_setup_teardown(learn_from_one, setup, teardown),
 		cmocka_unit_test_setup_teardown(forgotten, setup, teardown),
+		cmocka_unit_test_setup_teardown(sync_while_uploads_go_on, setup, teardown), cmocka_unit_test_setup_teardown(sync_alone, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_pause, setup, teardown), cmocka_unit_test_setup_teardown(refusals, setup, teardown),
 	};
 
