@@ -233,7 +233,7 @@ D := $(DESTDIR)$(PREFIX)
 
 install: all
 	install -d $(D)/bin $(D)/sbin $(D)/share/man/man1 $(D)/share/man/man5 $(D)/share/man/man8 $(D)/lib/systemd/system \
-		$(D)/share/doc/clonefs/examples $(D)/share/bash-completion/completions
+		$(D)/share/doc/clonefs/examples $(D)/share/bash-completion/completions $(DESTDIR)/etc/clonelove
 	install -m 755 $(BUILD)/clonefs $(BUILD)/clonesync $(D)/bin
 	ln -sf ../bin/clonefs $(D)/sbin/mount.clonefs
 	ln -sf ../bin/clonefs $(D)/sbin/fsck.clonefs

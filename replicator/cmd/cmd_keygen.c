@@ -32,9 +32,10 @@ static int write_new(const char *path, const char *text)
 	size_t len = strlen(text);
 	int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), rc = 0;
 
+	if (fd < 0 && errno == EEXIST)
+		return err_set(-EEXIST, "%s is there already, and a key that is lost cannot be made again: name another file", path);
 	if (fd < 0)
-		return err_set(-errno, errno == EEXIST ? "%s is there already, and a key that is lost cannot be made again: name another file" : "cannot make %s",
-			       path);
+		return err_set(-errno, "cannot make %s: %s", path, strerror(errno));
 	errno = ENOSPC; /* of a write that is short */
 	if (write(fd, text, len) != (ssize_t)len || fsync(fd))
 		rc = err_set(-errno, "cannot write %s: %s", path, strerror(errno));

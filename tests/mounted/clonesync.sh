@@ -9,7 +9,7 @@ cd "$(dirname "$0")/../.." || exit 2
 . tests/lib/members.sh
 SLOW=$([ -n "${ASAN_OPTIONS:-}${TSAN_OPTIONS:-}" ] && echo 60 || echo 30)
 
-members_net 3 || skip_all "host: no network namespaces with a bridge can be made (root and ip are needed)"
+members_net 5 || skip_all "host: no network namespaces with a bridge can be made (root and ip are needed)"
 command -v jq >/dev/null || skip_all "jq is not installed"
 
 check "a key" clonesync keygen -o "$KEY"
@@ -164,24 +164,43 @@ else
 	skip "metrics" "curl is not installed"
 fi
 
+# --- a new one, with files of its own: when wait returns, it has all that there is
+mkdir -p "$W/tree-0/many" "$W/tree-3"
+for ((i = 0; i < 200; i++)); do echo "$i $RANDOM" > "$W/tree-0/many/$i"; done
+check "many files" settled $SLOW 0 1 2
+echo "of the new one" > "$W/tree-3/new"
+echo "differs" > "$W/tree-3/both"
+member_start 3
+ok $? "a fourth member starts" "$(tail -n 5 "$W/log-3")"
+check "and waits until it is in sync" timeout 60 "$CLONESYNC" wait --in-sync --timeout 55 -s "$W/state-3"
+(cd "$W/tree-0" && find . -path ./.clonesync -prune -o -type f -print0) | while IFS= read -r -d '' f; do
+	cmp -s "$W/tree-0/$f" "$W/tree-3/$f" || echo "$f"
+done > "$W/missing"
+[ ! -s "$W/missing" ]
+ok $? "then every file of the others is there" "$(head -n 5 "$W/missing")"
+check "all four are the same" settled $SLOW 0 1 2 3
+is "$(cat "$W/tree-1/new") $(cat "$W/tree-3/both")" "of the new one 2 says, later" "with what it brought, and without what the cluster had otherwise"
+grep -qs differs "$W"/tree-3/.clonesync/trash/*
+ok $? "which is in its trash"
+member_end 3
+is $? 0 "it goes"
+
 # --- a stranger, with another key
 mkdir "$W/stranger"
 echo secret > "$W/stranger/file"
-ip netns add "$NET-3" && ns hub ip link add name p3 type veth peer name eth0 netns "$NET-3" && ns hub ip link set p3 master bridge0 up &&
-	ns 3 ip addr add 10.77.0.4/24 dev eth0 && ns 3 ip link set eth0 up
 check "another key" clonesync keygen -o "$W/other.key"
-ip netns exec "$NET-3" "$CLONESYNC" run "$W/stranger" -k "$W/other.key" -s "$W/state-3" -p "10.77.0.1:$PORT" -n stranger > "$W/log-3" 2>&1 &
-member_pids[3]=$!
+ip netns exec "$NET-4" "$CLONESYNC" run "$W/stranger" -k "$W/other.key" -s "$W/state-4" -p "10.77.0.1:$PORT" -n stranger > "$W/log-4" 2>&1 &
+member_pids[4]=$!
 pids+=("$!")
-check "is refused, and status says why" until_true 15 sh -c '"$1" status -s "$2" | grep "^refused .*key"' - "$CLONESYNC" "$W/state-3"
-refuses "it is never in sync" "can be reached" 5 clonesync wait --in-sync --timeout 1 -s "$W/state-3"
+check "is refused, and status says why" until_true 15 sh -c '"$1" status -s "$2" | grep "^refused .*key"' - "$CLONESYNC" "$W/state-4"
+refuses "it is never in sync" "can be reached" 5 clonesync wait --in-sync --timeout 1 -s "$W/state-4"
 [ ! -e "$W/tree-0/file" ] && [ ! -e "$W/stranger/only-0" ]
 ok $? "and nothing goes to it or comes from it"
-is "$(get 0 members)" 2 "it is no member"
-for n in 0 1 2 3; do
+is "$(get 0 members)" 3 "it is no member"
+for n in 0 1 2 4; do
 	member_end $n
 	is $? 0 "$n ends in order"
 done
-bad=$(grep -iE "ERROR: |LeakSanitizer|error: " "$W"/log-[012])
+bad=$(grep -iE "ERROR: |LeakSanitizer|error: " "$W"/log-[0123])
 is "$bad" "" "nothing in their logs is an error"
 tap_done

@@ -18,6 +18,8 @@ before=$(cat "$KEY")
 refuses "keygen over a key" "already" 1 clonesync keygen -o "$KEY"
 is "$(cat "$KEY")" "$before" "which is what it was"
 
+refuses "keygen where no file can be made" "No such file" 1 clonesync keygen -o "$W/missing/key"
+
 # --- calls and settings
 refuses "no such command" "--help" 2 clonesync frobnicate
 refuses "no such option" "--help" 2 clonesync run --frobnicate
