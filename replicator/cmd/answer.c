@@ -1,5 +1,5 @@
 /*
- * answer.c - requests on the control socket: {"do":"status"}, {"do":"peers"}, {"do":"wait","timeout_ms":N}, {"do":"rescan"}, {"do":"pause"}, {"do":"resume"}.
+ * answer.c - requests on the control socket: {"do":"status"}, {"do":"peers"}, {"do":"forget","member":WHO}, {"do":"wait","timeout_ms":N}, {"do":"rescan"}, {"do":"pause"}, {"do":"resume"}.
  *
  * Nothing here is kept but who waits. All of it reads what the host published last; only who the members are is asked of
  * the core, which answers between two of its steps. The field names are an interface:
@@ -136,6 +136,19 @@ static bool answer_peers(struct answer *a, struct ctlsock_conn *k, struct json_o
 	return ok && ctlsock_send_result(k, 0, NULL);
 }
 
+/* ---------------------------------------------------------------- forget */
+
+static bool answer_forget(struct answer *a, struct ctlsock_conn *k, struct json_object *q)
+{
+	struct json_object *who;
+	int rc;
+
+	if (!json_object_object_get_ex(q, "member", &who) || !json_object_is_type(who, json_type_string))
+		return ctlsock_send_result(k, -EINVAL, "which member?");
+	rc = host_forget(a->host, json_object_get_string(who));
+	return ctlsock_send_result(k, rc, rc ? err_last() : NULL);
+}
+
 /* ------------------------------------------------------------------ wait */
 
 struct waiter {
@@ -236,7 +249,8 @@ static bool answer_resume(struct answer *a, struct ctlsock_conn *k, struct json_
 
 /* q: the request, an object. */
 static const struct { const char *what; bool (*answer)(struct answer *a, struct ctlsock_conn *k, struct json_object *q); } requests[] = {
-	{ "status", answer_status }, { "peers", answer_peers }, { "wait", answer_wait }, { "rescan", answer_rescan }, { "pause", answer_pause }, { "resume", answer_resume },
+	{ "status", answer_status }, { "peers", answer_peers }, { "forget", answer_forget },
+	{ "wait", answer_wait }, { "rescan", answer_rescan }, { "pause", answer_pause }, { "resume", answer_resume },
 };
 
 static bool request(void *user, struct ctlsock_conn *k, const char *what, struct json_object *q)

@@ -89,6 +89,29 @@ static int simple(const struct cmd_usage *usage, const char *request, int argc, 
 	return rc ? ask_fail(usage->program, rc) : CMD_OK;
 }
 
+int cmd_forget(int argc, char **argv)
+{
+	static const struct cmd_usage usage = { "clonesync forget", "MEMBER", "Ends the membership of a member that is gone for good: nobody waits for it any more, and its key "
+		"never comes back. MEMBER is its name, its address, or the first 8 digits or more of its key, as clonesync peers shows them.", options,
+		CL_ARRAY_LEN(options), "A machine that was forgotten can join again as a new member, with an empty directory and a new state directory.\n"
+		"Exit codes: 0 done; 1 no such member, or failed; 2 wrong call; 4 none runs.", CMD_USAGE };
+	struct ask_where w = { .state_dir = NULL };
+	struct json_object *request = json_object_new_object(), *last = NULL;
+	int code = CMD_USAGE, at = cmd_parse(&usage, argc, argv, ask_take, &w, &code), rc;
+
+	if (at < 0 || cmd_operands(&usage, argc - at, 1, 1, &code)) {
+		json_object_put(request);
+		return code;
+	}
+	rc = request && json_object_object_add(request, "do", json_object_new_string("forget")) == 0 &&
+		json_object_object_add(request, "member", json_object_new_string(argv[at])) == 0 ? 0 : -ENOMEM;
+	if (!rc)
+		rc = ask(&w, json_object_to_json_string_ext(request, JSON_C_TO_STRING_PLAIN), NULL, NULL, &last);
+	json_object_put(request);
+	json_object_put(last);
+	return rc ? ask_fail(usage.program, rc) : CMD_OK;
+}
+
 int cmd_rescan(int argc, char **argv)
 {
 	static const struct cmd_usage usage = ASK_USAGE("rescan", "Has every file looked at again, as after a start. Needed only where one suspects that a change "

@@ -13,6 +13,7 @@ int cmd_run(int argc, char **argv);
 int cmd_keygen(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_peers(int argc, char **argv);
+int cmd_forget(int argc, char **argv);
 int cmd_wait(int argc, char **argv);
 int cmd_rescan(int argc, char **argv);
 int cmd_pause(int argc, char **argv);

@@ -12,6 +12,7 @@ static const struct cmd_command commands[] = {
 	{ "keygen", NULL, "make a key for a cluster", cmd_keygen },
 	{ "status", NULL, "show how far a running clonesync is", cmd_status },
 	{ "peers", NULL, "show the members of the cluster", cmd_peers },
+	{ "forget", NULL, "end the membership of one that is gone", cmd_forget },
 	{ "wait", NULL, "wait until the directory is what the cluster has", cmd_wait },
 	{ "rescan", NULL, "look at every file again", cmd_rescan },
 	{ "pause", NULL, "leave the cluster alone for a while", cmd_pause },

@@ -197,6 +197,21 @@ refuses "it is never in sync" "can be reached" 5 clonesync wait --in-sync --time
 [ ! -e "$W/tree-0/file" ] && [ ! -e "$W/stranger/only-0" ]
 ok $? "and nothing goes to it or comes from it"
 is "$(get 0 members)" 3 "it is no member"
+# --- a member that is gone, and is forgotten
+refuses "nobody forgets who is not there" "no member" 1 clonesync forget -s "$W/state-0" nobody
+refuses "nor itself" "itself" 2 clonesync forget -s "$W/state-0" m0
+refuses "one at a time" "too few" 2 clonesync forget -s "$W/state-0"
+member_kill 2
+check "forget" clonesync forget -s "$W/state-0" "10.77.0.3:$PORT"
+check "the other hears of it" until_true $SLOW sh -c '[ "$("$1" peers --json -s "$2" | jq length)" = 3 ]' - "$CLONESYNC" "$W/state-1"
+check "and needs it no more to be in sync" timeout 20 "$CLONESYNC" wait --in-sync --timeout 15 -s "$W/state-1"
+member_start 2
+check "it is told, when it comes back" until_true $SLOW sh -c '"$1" status -s "$2" | grep "^refused .*forgotten"' - "$CLONESYNC" "$W/state-2"
+member_end 2
+rm -r "$W/state-2" "$W/tree-2"
+member_start 2
+check "it joins as a new one" timeout 30 "$CLONESYNC" wait --in-sync --timeout 25 -s "$W/state-2"
+check "and has it all" settled $SLOW 0 1 2
 for n in 0 1 2 4; do
 	member_end $n
 	is $? 0 "$n ends in order"
