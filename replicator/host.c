@@ -507,7 +507,8 @@ static int start_threads(struct host *h)
 static int start(struct host *h, const struct host_options *o)
 {
 	struct node_options no = { .host = &h->base, .env = env_system(), .peers = o->peer_count, .name = h->name, .address = o->address,
-				   .trash_keep_ns = o->trash_keep_ns, .trash_most_bytes = o->trash_most_bytes };
+				   .missing_percent = o->missing_percent, .missing_most = o->missing_most, .trash_keep_ns = o->trash_keep_ns,
+				   .trash_most_bytes = o->trash_most_bytes };
 	struct watch_options wo = { .dir = o->dir, .events = &watch_events, .user = h };
 	struct link_options lo = { .env = env_system(), .listen = o->listen, .events = &link_events, .user = h };
 	struct watch *watch;
@@ -654,6 +655,23 @@ const uint8_t *host_node(const struct host *h)
 void host_rescan(struct host *h)
 {
 	watch_dirty(h, "", 0, true, false);
+}
+
+struct going_on { bool deleted; int rc; };
+
+static void go_on(struct host *h, void *arg)
+{
+	struct going_on *g = arg;
+
+	g->rc = node_go_on(h->node, g->deleted);
+}
+
+int host_go_on(struct host *h, bool deleted)
+{
+	struct going_on g = { deleted, 0 };
+	int rc = host_ask(h, go_on, &g);
+
+	return rc ? rc : g.rc;
 }
 
 void host_pause(struct host *h, bool pause)

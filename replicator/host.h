@@ -28,6 +28,8 @@ struct host_options {
 	unsigned peer_count;           /* <= HOST_PEERS_MAX */
 	const char *name;              /* for operators, on every member */
 	const char *address;           /* HOST:PORT at which others call; NULL = where it listens, on the address that its first connection shows */
+	unsigned missing_percent;      /* so much of the tree missing at once halts it, if it is more than */
+	uint64_t missing_most;         /* so many paths; 0 = as node.h has them */
 	uint64_t trash_keep_ns;        /* how long the trash keeps what it has, by its own clock (trash.h); 0 = 30 days */
 	uint64_t trash_most_bytes;     /* over that the oldest go earlier, but for what is younger than a day; 0 = no limit */
 	uint64_t index_map_bytes;      /* 0 = a terabyte: the most the index may grow to */
@@ -45,6 +47,8 @@ void host_status(struct host *h, struct node_status *ret);
 const uint8_t *host_node(const struct host *h); /* this member's key, NODE_KEY_BYTES */
 /* Every file is looked at again, as after a start. */
 void host_rescan(struct host *h);
+/* After a halt for what is missing: node_go_on, on the core. -ESHUTDOWN while it stops. */
+int host_go_on(struct host *h, bool deleted);
 /* While paused it has no connection to anybody, and says why to who calls; changes in the tree are noted. What was going on ends with its connection. */
 void host_pause(struct host *h, bool pause);
 bool host_paused(struct host *h);

@@ -281,6 +281,8 @@ static void set_alarm(struct node *n)
 		next = n->tend_ns;
 	if (node_cuts_alarm(n) < next)
 		next = node_cuts_alarm(n);
+	if (!n->tree_job && node_judge_at(n) < next)
+		next = node_judge_at(n);
 	if (next != UINT64_MAX)
 		node_wake(n, next);
 }
@@ -382,6 +384,9 @@ void node_pump(struct node *n)
 		node_members_due(n);
 		if (!n->tree_job && !node_start_tend(n) && !node_start_look(n))
 			node_start_apply(n);
+		node_judge_missing(n);
+		if (n->halted)
+			break;
 		end_scan(n);
 		found_cluster(n);
 		for (struct node_peer *p = n->peers; p; p = p->next)
@@ -389,7 +394,8 @@ void node_pump(struct node *n)
 		node_cuts_go_on(n);
 	} while (n->again && !n->halted);
 	n->pumping = false;
-	set_alarm(n);
+	if (!n->halted)
+		set_alarm(n);
 }
 
 void node_tick(struct node *n)
@@ -431,6 +437,8 @@ void node_status(struct node *n, struct node_status *ret)
 	ret->joining = n->joining;
 	ret->scanning = n->scanning;
 	ret->halted = n->halted;
+	ret->missing = n->halted_missing ? n->missing_count : 0;
+	ret->missing_of = n->halted_missing ? n->missing_of : 0;
 	ret->working = !node_idle(n);
 	ret->error = n->error;
 	ret->root = sums_root(index_sums(n->o.index));
@@ -511,6 +519,8 @@ static int recognise(struct node *n, struct index_txn *t, const uint8_t *next)
 	if (!rc)
 		rc = get_intents(n, t);
 	if (!rc)
+		rc = node_missing_load(n, t);
+	if (!rc)
 		rc = index_context_get(t, &n->context);
 	if (!rc)
 		rc = node_members_load(n, t);
@@ -563,6 +573,10 @@ int node_start(const struct node_options *o, struct node **ret)
 	n->o = *o;
 	snprintf(n->name, sizeof n->name, "%s", o->name ? o->name : "");
 	snprintf(n->address, sizeof n->address, "%s", o->address ? o->address : "");
+	if (!n->o.missing_percent)
+		n->o.missing_percent = NODE_MISSING_PERCENT;
+	if (!n->o.missing_most)
+		n->o.missing_most = NODE_MISSING_MOST;
 	if (!n->o.trash_keep_ns)
 		n->o.trash_keep_ns = TRASH_KEEP_NS;
 	n->scanning = true;

@@ -23,6 +23,9 @@
 #include "trash.h"
 #include "tree.h"
 
+#define NODE_MISSING_PERCENT 50u
+#define NODE_MISSING_MOST 100u
+
 struct node;
 struct node_peer;
 
@@ -57,6 +60,8 @@ struct node_options {
 	const char *name;                  /* ours, for operators; NULL = none. Outlives the node, as does */
 	const char *address;               /* where others call us, HOST:PORT; NULL or "" = nowhere, or not known yet (node_address) */
 	unsigned peers;                    /* how many others the configuration names: so many there are, until one was met */
+	unsigned missing_percent;          /* 0 = NODE_MISSING_PERCENT of the tree, missing at once, halt the node; over 100: never */
+	uint64_t missing_most;             /* 0 = NODE_MISSING_MOST; so many may be missing in any case */
 	uint64_t trash_keep_ns;            /* 0 = TRASH_KEEP_NS; by the trash's clock (trash.h) */
 	uint64_t trash_most_bytes;         /* 0 = no limit */
 };
@@ -85,6 +90,12 @@ int node_up(struct node *n, void *link, const struct frame_hello *h, struct node
 int node_frame(struct node *n, struct node_peer *p, const struct frame *f); /* an error ends the link */
 void node_drained(struct node *n, struct node_peer *p);
 void node_down(struct node *n, struct node_peer *p);       /* p is gone */
+
+/*
+ * After a halt for what is missing (status.missing): it goes on. deleted: somebody did delete that, and the others are told so. Else what is missing is wanted again, from the
+ * peers. Blocks for one look at the root. -EALREADY: it is not halted; -ESTALE: the tree itself is not there: it takes a new start.
+ */
+int node_go_on(struct node *n, bool deleted);
 
 void node_tick(struct node *n);
 
@@ -120,7 +131,8 @@ struct node_status {
 	bool forgotten;            /* the cluster has forgotten this node: it talks to nobody any more */
 	bool joining;              /* what was found here has no versions yet */
 	bool scanning;             /* the scan after the start is not over */
-	bool halted;               /* the tree is not there any more */
+	bool halted;               /* the tree is not there any more, or too much of it is missing */
+	uint64_t missing, missing_of; /* halted for what is missing: so many paths, of so many; else 0 */
 	bool working;              /* a job is under way, or something waits for one */
 	int error;                 /* the last error of disk or index; 0 */
 	struct sum root;

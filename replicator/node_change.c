@@ -12,6 +12,7 @@
 #include "stamp.h"
 
 #define CLOCKS_MAX 64u
+#define HELD 1 /* it is looked at again: nothing is known for sure */
 
 const struct entry *node_on_disk(const struct index_record *r)
 {
@@ -329,6 +330,7 @@ static int found_gone(struct node *n, struct index_txn *t, const char *path, str
 {
 	const struct intent *i = (const struct intent *)(const void *)pathmap_get(&n->intents, path, strlen(path));
 	const struct entry *disk = node_on_disk(r);
+	enum node_missing believed;
 	struct entry x;
 	int rc;
 
@@ -336,7 +338,10 @@ static int found_gone(struct node *n, struct index_txn *t, const char *path, str
 		return 0;
 	if (!disk->dot.seq && r->held)
 		return index_delete(t, path, strlen(path));
-	if (!disk->dot.seq || n->power) { /* not believed to have been deleted: wanted again */
+	believed = disk->dot.seq && !n->power ? node_missing(n, path) : MISSING_RESTORE;
+	if (believed == MISSING_ASK)
+		return HELD;
+	if (believed == MISSING_RESTORE) { /* not believed to have been deleted: wanted again */
 		set_disk(r, NULL, NULL);
 		return index_put(t, path, strlen(path), r);
 	}
@@ -448,7 +453,7 @@ static int has_parent(struct index_txn *t, const char *path, bool *ret)
 	return rc == -ENOENT ? 0 : rc;
 }
 
-struct children { struct node *n; unsigned count; };
+struct children { struct node *n; unsigned count, held; };
 
 static int look_at_child(void *user, const char *path, size_t len, const struct index_record *r)
 {
@@ -457,12 +462,16 @@ static int look_at_child(void *user, const char *path, size_t len, const struct 
 	if (!node_on_disk(r))
 		return 0;
 	c->count++;
+	if (node_is_held(c->n, path, len)) {
+		c->held++;
+		return 0;
+	}
 	return node_look(c->n, path, len, false, false, 0);
 }
 
 int node_found(struct node *n, struct index_txn *t, const char *path, struct examine_result *x)
 {
-	struct children below = { n, 0 };
+	struct children below = { n, 0, 0 };
 	struct index_record r;
 	size_t len = strlen(path);
 	bool none, parent;
@@ -484,7 +493,7 @@ int node_found(struct node *n, struct index_txn *t, const char *path, struct exa
 		if (rc == -ENOENT)
 			rc = 0;
 		if (!rc && below.count) {
-			rc = node_look(n, path, len, false, true, 0);
+			rc = below.held && !n->releasing ? node_hold(n, path) : node_look(n, path, len, false, true, below.held ? NODE_SOON_NS : 0);
 			index_record_free(&r);
 			return rc;
 		}
@@ -507,5 +516,5 @@ int node_found(struct node *n, struct index_txn *t, const char *path, struct exa
 	index_record_free(&r);
 	if (!rc)
 		node_intent_over(n, path);
-	return rc;
+	return rc == HELD ? 0 : rc;
 }

@@ -1,6 +1,6 @@
 /*
  * node_impl.h - the inside of the core: node.c (start, jobs, time), node_change.c (versions), node_members.c (who there is), node_cut.c (being in sync),
- * node_look.c (examining), node_want.c (what is wanted, applying), node_trash.c (the trash),
+ * node_look.c (examining), node_want.c (what is wanted, applying), node_trash.c (the trash), node_missing.c (R5),
  * fetch.c (contents from peers), serve.c (contents for peers), exchange.c (indexes). All of it on the core's thread but the run() of jobs.
  */
 #ifndef CLONELOVE_NODE_IMPL_H
@@ -25,7 +25,10 @@ struct dirty { /* a path to look at */
 	uint64_t due_ns, since_ns;     /* since: when it was first found busy, or could not be read; 0 */
 	bool deep, hash;
 	bool first;                    /* the first scan is to look at it */
+	bool held;                     /* it is gone, and nobody is told yet (node_missing.c) */
 };
+
+enum node_missing { MISSING_ASK, MISSING_DELETED, MISSING_RESTORE };
 
 struct wait { /* a wanted path that is not tried before its time */
 	struct pathmap_item at;
@@ -101,6 +104,16 @@ struct node {
 	uint64_t wake_ns;
 	uint64_t alerts;
 	int error;
+	/* node_missing.c */
+	enum node_missing missing;     /* what was said of what is missing */
+	bool look_held;                /* what is being looked at was held back */
+	bool releasing;                /* what is held back may go */
+	bool halted_missing;
+	uint64_t held;                 /* of the dirty ones, how many are */
+	uint64_t gone, window_ns;      /* deletions that went out since then */
+	uint64_t moved;                /* so many of those that are held back lie elsewhere now */
+	uint64_t gone_ns;              /* when the last was found that is held */
+	uint64_t missing_count, missing_of;
 	struct trash_clock trash_clock;
 	struct trash_state trash;      /* when it was last tended */
 	uint64_t tend_ns, tend_pause_ns; /* when it is to be tended again; after a failure, in so long */
@@ -170,6 +183,15 @@ bool node_start_look(struct node *n);  /* a job was started */
 bool node_start_apply(struct node *n);
 void node_announce(struct node *n, const uint8_t *hash, const uint8_t *bytes, uint32_t len);
 void node_announced_free(struct node *n);
+
+/* --- node_missing.c --- */
+/* A path is gone: DELETED: say so; RESTORE: it is wanted again; ASK: it is dirty again, and held back. */
+enum node_missing node_missing(struct node *n, const char *path);
+int node_hold(struct node *n, const char *path); /* it is looked at again once it is judged what is missing */
+bool node_is_held(struct node *n, const char *path, size_t len);
+void node_judge_missing(struct node *n);
+uint64_t node_judge_at(const struct node *n); /* UINT64_MAX: not */
+int node_missing_load(struct node *n, struct index_txn *t);
 
 /* --- node_trash.c --- */
 bool node_start_tend(struct node *n);  /* a job was started */

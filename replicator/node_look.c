@@ -12,7 +12,7 @@
 
 struct look {
 	char *path;
-	bool deep, have, first;
+	bool deep, have, first, held;
 	struct index_record record;
 	struct examine_options o;
 	uint64_t since_ns;
@@ -226,11 +226,12 @@ static int conclude(struct node *n, struct index_txn *t, struct look *k)
 	if (k->path[0] && k->x.verdict == EXAMINE_BUSY)
 		return look_later(n, k, false, NODE_AGAIN_NS);
 	n->look_first = k->first;
+	n->look_held = k->held;
 	if (k->path[0])
 		rc = node_found(n, t, k->path, &k->x);
 	if (!rc && k->listed)
 		rc = compare_names(n, t, k);
-	n->look_first = false;
+	n->look_first = n->look_held = false;
 	if (!rc && suspect)
 		rc = node_look(n, k->path, strlen(k->path), false, true, SUSPECT_AGAIN_NS);
 	return rc;
@@ -291,6 +292,8 @@ static int add(struct node *n, struct index_txn *t, struct look_job *l, struct d
 	k->deep = d->deep;
 	k->o.hash_anyway = d->hash;
 	k->first = d->first;
+	k->held = d->held;
+	n->held -= d->held;
 	k->since_ns = d->since_ns;
 	k->o.take_busy = d->since_ns && node_now(n) - d->since_ns >= NODE_DEFER_NS;
 	l->count++;

@@ -18,7 +18,7 @@ struct tend_job {
 	struct node *n;
 	struct trash_rules rules;
 	struct trash_state state;
-	int rc;
+	int alive, rc;
 };
 
 static void run(struct node_job *j)
@@ -26,8 +26,8 @@ static void run(struct node_job *j)
 	struct tend_job *k = (struct tend_job *)(void *)j;
 	struct tree *t = k->n->o.tree;
 
-	k->rc = t->alive(t);
-	if (!k->rc)
+	k->alive = t->alive(t);
+	if (!k->alive)
 		k->rc = trash_tend(t, &k->rules, &k->state);
 }
 
@@ -49,7 +49,10 @@ static void done(struct node_job *j)
 
 	node_job_over(n);
 	n->tree_job = false;
-	if (k->rc) {
+	if (k->alive) {
+		n->halted = true;
+		node_failed(n, k->alive);
+	} else if (k->rc) {
 		node_failed(n, k->rc);
 		n->tend_ns = node_now(n) + n->tend_pause_ns;
 		n->tend_pause_ns = 2 * n->tend_pause_ns < TEND_AGAIN_MOST_NS ? 2 * n->tend_pause_ns : TEND_AGAIN_MOST_NS;

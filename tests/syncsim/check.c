@@ -150,6 +150,11 @@ void check_end(struct world *w)
 			kept = machine_has(&w->m[i], t, HAS_TRASH);
 		if (w->tokens[t].closed && !w->tokens[t].released && !kept)
 			world_violation(w, "R3: token %u, written on %u, is nowhere", t, w->tokens[t].maker);
+		kept = !w->tokens[t].vanished;
+		for (unsigned i = 0; i < w->count && !kept; i++)
+			kept = machine_has(&w->m[i], t, HAS_TREE);
+		if (!kept)
+			world_violation(w, "R5: token %u vanished from a tree, nobody deleted it, and it is in none", t);
 		if (w->tokens[t].firm && !w->tokens[t].touched && w->tokens[t].deleted_by)
 			for (unsigned i = 0; i < w->count; i++)
 				if (machine_has(&w->m[i], t, HAS_TREE))

@@ -23,6 +23,7 @@ static void lose_disk(struct machine *m, struct machine *image)
 	machine_kill(m);
 	ledger_unfirm(m, true);
 	simtree_clear(&m->tree);
+	m->tree.emptied = false;
 	machine_forget_index(m);
 	if (image) {
 		simtree_copy(&image->tree, &m->tree);
@@ -82,6 +83,7 @@ static void bring_back(struct world *w, struct backup *b)
 	machine_kill(m);
 	ledger_unfirm(m, true);
 	simtree_clear(&m->tree);
+	m->tree.emptied = false;
 	simtree_copy(&b->m.tree, &m->tree);
 	m->owners = b->m.owners;
 	if (world_chance(w, 500)) {
@@ -112,6 +114,51 @@ static void forget_somebody(struct machine *m, bool living)
 			machine_forget(m, s->all[i].node);
 			return;
 		}
+}
+
+/* All that is in the tree is gone, as if another file system were there; users of that machine can do nothing until it is dealt with. */
+static void empty_tree(struct machine *m)
+{
+	uint8_t *before;
+	size_t had = 0;
+
+	if (!m->node || m->tree.emptied || m->tree.missing || !machine_idle(m))
+		return;
+	for (size_t i = 0; i < m->tree.now.count; i++)
+		had += strncmp(m->tree.now.all[i].path, TREE_CORNER, strlen(TREE_CORNER)) != 0;
+	if (had < 3)
+		return;
+	world_say(m->w, "the tree of %u is empty", m->number);
+	ledger_vanish(m);
+	before = ledger_before(m->w, m);
+	for (size_t i = 0; i < m->tree.now.count;) {
+		if (strncmp(m->tree.now.all[i].path, TREE_CORNER, strlen(TREE_CORNER)) != 0)
+			m->tree.now.all[i] = m->tree.now.all[--m->tree.now.count];
+		else
+			i++;
+	}
+	m->tree.past_count = 0;
+	ledger_after(m, before);
+	m->tree.emptied = true;
+	m->w->emptied++;
+	machine_event(m, "", true);
+}
+
+bool machine_go_on(struct machine *m)
+{
+	struct node_status s;
+	bool deleted = !m->tree.emptied || m->w->brk == SYNC_BREAK_MISSING_ASKED;
+
+	if (!m->node || m->crashed)
+		return false;
+	node_status(m->node, &s);
+	if (!s.halted || !s.missing)
+		return false;
+	world_say(m->w, "%u halted for %llu of %llu, and is told that they %s", m->number, (unsigned long long)s.missing, (unsigned long long)s.missing_of,
+		  deleted ? "were deleted" : "were not");
+	if (!node_go_on(m->node, deleted))
+		m->tree.emptied = false;
+	return true;
 }
 
 static void something_happens(struct world *w, struct backup *b, uint64_t *crashes)
@@ -158,6 +205,8 @@ static void something_happens(struct world *w, struct backup *b, uint64_t *crash
 		}
 		m->events_end = &m->events;
 		machine_event(m, "", true);
+	} else if (what < 94 && w->missing_percent <= 100) {
+		empty_tree(m);
 	} else if (what < 93) {
 		world_say(w, "the root of %u is gone", m->number);
 		m->tree.missing = true;
@@ -211,6 +260,9 @@ static void operate(struct world *w)
 
 static bool at_rest(struct world *w)
 {
+	for (unsigned i = 0; i < w->count; i++)
+		if (machine_go_on(&w->m[i]))
+			return false;
 	for (unsigned i = 0; i < w->count; i++) {
 		struct machine *m = &w->m[i];
 		struct node_status s;
@@ -301,6 +353,7 @@ int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_r
 	w->meta_permille = world_chance(w, 300) ? 700 : 80;
 	w->user_permille = (unsigned)world_random(w, 120);
 	w->keep_ns = world_chance(w, 300) ? 5000000000ull + world_random(w, 20000000000ull) : TRASH_KEEP_NS;
+	w->missing_percent = world_chance(w, 350) ? 50 : 101;
 	w->user_ops_most = 10 + world_random(w, 100);
 	steps = 300 + world_random(w, 2500);
 	calm = 20 + world_random(w, 200); /* steps between two blows */
@@ -313,6 +366,8 @@ int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_r
 	while (w->steps < steps && !w->violation[0]) {
 		if (world_random(w, calm) == 0)
 			something_happens(w, &b, &ret->crashes);
+		if (world_chance(w, 20))
+			machine_go_on(some_machine(w));
 		if (world_chance(w, 60))
 			user_act(some_machine(w));
 		if (world_chance(w, 30))
@@ -336,6 +391,7 @@ int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_r
 	ret->user_ops = w->user_ops;
 	ret->purged = w->purged;
 	ret->restored = w->restored;
+	ret->emptied = w->emptied;
 	ret->virtual_ms = w->now_ns / 1000000;
 	for (unsigned i = 0; i < w->count; i++) {
 		snprintf(path, sizeof path, "%s/backup.mdb", w->m[i].dir);

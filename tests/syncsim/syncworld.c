@@ -22,7 +22,8 @@ const char *const sync_break_names[SYNC_BREAK_COUNT] = {
 	[SYNC_BREAK_TRASH_LOSES] = "trash-loses", [SYNC_BREAK_QUIET_LIES] = "quiet-lies", [SYNC_BREAK_FRAME_LOST] = "frame-lost",
 	[SYNC_BREAK_EVENT_LOST] = "event-lost", [SYNC_BREAK_STAT_OLD] = "stat-old", [SYNC_BREAK_TEMP_REMOVED] = "temp-removed",
 	[SYNC_BREAK_WRITE_TORN] = "write-torn", [SYNC_BREAK_DRESS_HALF] = "dress-half",
-	[SYNC_BREAK_NOTE_LOST] = "note-lost", [SYNC_BREAK_BOOT_JUMPS] = "boot-jumps",
+	[SYNC_BREAK_NOTE_LOST] = "note-lost", [SYNC_BREAK_MISSING_ASKED] = "missing-asked",
+	[SYNC_BREAK_BOOT_JUMPS] = "boot-jumps",
 };
 
 void world_say(struct world *w, const char *fmt, ...)
@@ -415,7 +416,8 @@ void machine_boot(struct machine *m)
 {
 	struct node_options o = { .host = &m->host, .env = &m->env, .tree = &m->tree.t, .name = "m", .address = m->address,
 				  .peers = (unsigned)__builtin_popcount(m->seeds),
-				  .trash_keep_ns = m->w->keep_ns };
+				  .trash_keep_ns = m->w->keep_ns,
+				  .missing_percent = m->w->missing_percent, .missing_most = 1 };
 	uint8_t id[INDEX_ID_BYTES];
 	int rc;
 

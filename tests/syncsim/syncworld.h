@@ -43,6 +43,7 @@ enum sync_break {
 	SYNC_BREAK_WRITE_TORN,     /* half of what is written is something else, after it was checked */
 	SYNC_BREAK_DRESS_HALF,     /* setting metadata leaves out some, and says that it was done */
 	SYNC_BREAK_NOTE_LOST,      /* what was noted about the trash is not there */
+	SYNC_BREAK_MISSING_ASKED,  /* whoever is asked about a tree that vanished says that all of it was deleted */
 	SYNC_BREAK_BOOT_JUMPS,     /* the clock that never jumps does */
 	SYNC_BREAK_COUNT
 };
@@ -90,6 +91,7 @@ struct sim_tree {
 	uint8_t token[TREE_TOKEN_BYTES];
 	bool has_token;
 	bool missing;              /* the root is not there */
+	bool emptied;              /* all that was in it vanished, and nobody did that */
 	struct buf notes;          /* about the trash; */
 	size_t notes_synced;       /* so much of them is durable */
 	bool acting;               /* users act: calls are theirs */
@@ -154,6 +156,7 @@ struct token {                 /* a content that a user wrote */
 	unsigned maker;
 	bool closed, released;     /* released: a user replaced or deleted it, or it was only where a disk lost it */
 	bool touched;              /* by more than its making and one deletion */
+	bool vanished;             /* from a machine's tree, and others had it in theirs; no user touched it since */
 	int deleted_by;            /* machine + 1; the deletion is... */
 	bool firm;                 /* ...known to be noted there */
 	char deleted_at[64];
@@ -172,6 +175,7 @@ struct world {
 	unsigned meta_permille;    /* so much of what users do is about metadata alone */
 	unsigned user_permille;    /* between two calls of a process to its tree */
 	uint64_t keep_ns;          /* how long the trash is kept */
+	unsigned missing_percent;  /* over 100: nodes never halt for what is missing */
 	unsigned count;
 	struct machine m[NODES_MAX];
 	struct inode *inodes;
@@ -185,7 +189,7 @@ struct world {
 	size_t content_count, content_cap;
 	uint64_t *metas;           /* all metadata of files that users ever left, hashed */
 	size_t meta_count, meta_cap;
-	uint64_t user_ops, user_ops_most, purged, restored;
+	uint64_t user_ops, user_ops_most, purged, restored, emptied;
 	struct forget forgets[FORGETS_MAX];
 	size_t forget_count;
 	char violation[512];
@@ -261,8 +265,11 @@ void ledger_unfirm(struct machine *m, bool all);
 enum has { HAS_TREE, HAS_TRASH }; /* in its tree; or the trash */
 bool machine_has(struct machine *m, uint32_t token, enum has where);
 
+void ledger_vanish(struct machine *m);           /* all of what is in its tree is about to */
+bool machine_go_on(struct machine *m);           /* if it halted for what is missing, somebody looks, and tells it */
+
 /* --- history.c --- */
-struct history_result { char violation[512]; uint64_t hash, steps, user_ops, crashes, virtual_ms, purged, restored; };
+struct history_result { char violation[512]; uint64_t hash, steps, user_ops, crashes, virtual_ms, purged, restored, emptied; };
 int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_result *ret);
 
 /* --- check.c --- */

@@ -152,6 +152,7 @@ static void release(struct machine *m, const struct inode *in)
 	if (t) {
 		m->w->tokens[t].released = true;
 		m->w->tokens[t].touched = true;
+		m->w->tokens[t].vanished = false;
 	}
 }
 
@@ -159,8 +160,10 @@ static void touch_token(struct machine *m, const struct inode *in)
 {
 	uint32_t t = in ? token_of(m->w, in) : 0;
 
-	if (t)
+	if (t) {
 		m->w->tokens[t].touched = true;
+		m->w->tokens[t].vanished = false;
+	}
 }
 
 /* Something new is at a path: should it be lost for good, what was there before it may be there again, a deleted file too. */
@@ -186,6 +189,24 @@ bool machine_has(struct machine *m, uint32_t token, enum has where)
 	return false;
 }
 
+void ledger_vanish(struct machine *m)
+{
+	struct world *w = m->w;
+
+	/* Where something that somebody did is still to be told, it may rightly win over what vanishes. */
+	for (unsigned i = 0; i < w->count; i++) {
+		if (!machine_idle(&w->m[i]))
+			return;
+		for (size_t k = 0; k < w->m[i].tree.now.count; k++)
+			if (w->m[i].tree.now.all[k].in->writers)
+				return;
+	}
+	for (uint32_t t = 1; t <= w->token_count; t++)
+		for (unsigned i = 0; i < w->count && machine_has(m, t, HAS_TREE); i++)
+			w->tokens[t].vanished |= i != m->number && !w->tokens[t].released && !w->tokens[t].touched && !w->m[i].tree.emptied &&
+						 machine_has(&w->m[i], t, HAS_TREE);
+}
+
 uint8_t *ledger_before(struct world *w, const struct machine *m)
 {
 	uint8_t *had = calloc(1, w->token_count + 1);
@@ -202,10 +223,13 @@ void ledger_after(struct machine *m, uint8_t *before)
 	struct world *w = m->w;
 
 	for (uint32_t t = 1; t <= w->token_count; t++) {
-		bool left = false;
+		bool left = false, lives = false;
 
 		for (unsigned i = 0; i < w->count && before[t] && !left; i++)
 			left = machine_has(&w->m[i], t, HAS_TRASH);
+		for (unsigned i = 0; i < w->count && w->tokens[t].vanished && !lives; i++)
+			lives = machine_has(&w->m[i], t, HAS_TREE);
+		w->tokens[t].vanished &= lives;
 		if (before[t] && !left) {
 			w->tokens[t].released = true;
 			world_say(w, "token %u was on %u alone, and is lost", t, m->number);
@@ -228,6 +252,9 @@ void ledger_firm(struct machine *m)
 
 void ledger_unfirm(struct machine *m, bool all)
 {
+	/* Who comes back with less than it knew loses to others, and so may a version that vanished elsewhere. */
+	for (uint32_t t = 1; t <= m->w->token_count && all; t++)
+		m->w->tokens[t].vanished = false;
 	if (all)
 		world_unforget(m);
 	for (uint32_t t = 1; t <= m->w->token_count; t++)
@@ -352,8 +379,10 @@ static void remove_file(struct machine *m)
 	} else if (t) {
 		m->w->tokens[t].touched = true;
 	}
-	if (t)
+	if (t) {
 		m->w->tokens[t].released = true;
+		m->w->tokens[t].vanished = false;
+	}
 	world_say(m->w, "user of %u removes %s (token %u)", m->number, path, t);
 	simtree_user_remove(&m->tree, path);
 }
@@ -522,6 +551,8 @@ static void use_trash(struct machine *m)
 	}
 	in = simtree_find(&m->tree, path);
 	t = in ? token_of(m->w, in) : 0;
+	if (in && in->kind == ENTRY_FILE) /* what died while it was set may have half of it, and is in the trash so */
+		ledger_meta(m->w, in);
 	if (t) { /* wanted again: from now on it has to stay */
 		m->w->tokens[t].released = false;
 		m->w->tokens[t].touched = true;
@@ -536,7 +567,7 @@ void user_act(struct machine *m)
 	struct sim_tree *s = &m->tree;
 	uint64_t what = world_random(m->w, 100);
 
-	if (s->acting || s->missing || m->w->user_ops >= m->w->user_ops_most)
+	if (s->acting || s->missing || s->emptied || m->w->user_ops >= m->w->user_ops_most)
 		return;
 	s->acting = true;
 	m->w->user_ops++;
