@@ -17,6 +17,7 @@
 #define NO_ALARM UINT64_MAX
 #define FRAMES_MOST (64u << 20)    /* bytes of frames that wait for the core; then the hub does */
 #define BLIND_AGAIN_NS 60000000000ull
+#define ROOT_AGAIN_NS 2000000000ull
 #define MAP_BYTES (1ull << 40)
 
 static struct host *of(struct node_host *b) { return (struct host *)(void *)b; }
@@ -388,6 +389,15 @@ static void scan_blind(struct host *h, uint64_t now)
 		node_dirty(h->node, "", 0, true);
 }
 
+/* What is unmounted lazily stays, for who has it open, and inotify says nothing: whether the root is still what is at its path is looked at now and then (R5). */
+static void look_at_root(struct host *h, uint64_t now)
+{
+	if (now < h->root_ns)
+		return;
+	h->root_ns = now + ROOT_AGAIN_NS;
+	node_dirty(h->node, "", 0, false);
+}
+
 static void *core(void *arg)
 {
 	struct host *h = arg;
@@ -419,6 +429,7 @@ static void *core(void *arg)
 			node_tick(h->node);
 		}
 		scan_blind(h, now);
+		look_at_root(h, now);
 		publish_status(h);
 		pthread_mutex_lock(&h->mu);
 		stop = h->stopping && !h->notes;

@@ -11,7 +11,7 @@ struct answer;
 
 /* Everything there is to tell, read once. */
 struct snapshot {
-	struct node_status node;
+	struct node_status node; /* error: 0 once nothing is left undone */
 	struct host_watching watching;
 	bool paused;
 	double uptime_s;

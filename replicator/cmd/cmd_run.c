@@ -124,7 +124,7 @@ static void say(const struct snapshot *s, struct said *d)
 
 	if (s->node.alerts > d->alerts)
 		logmsg(LOGMSG_ERROR, "two nodes have used one identity: is a state directory a copy of another's? Each member needs its own");
-	if (s->node.error && s->node.error != d->error)
+	if (s->node.error && s->node.error != d->error && !s->node.halted)
 		logmsg(LOGMSG_ERROR, "%s: it is tried again", err_text(s->node.error));
 	if (strcmp(s->state, d->state) != 0) {
 		logmsg(s->node.halted ? LOGMSG_ERROR : LOGMSG_NOTICE, "%s", s->behind[0] ? s->behind : "in sync");

@@ -185,6 +185,32 @@ ok $? "which is in its trash"
 member_end 3
 is $? 0 "it goes"
 
+# --- the disk of one is full, then gone
+mkdir "$W/tree-3.old"
+mv "$W/tree-3" "$W/tree-3.old/"
+mkdir "$W/tree-3"
+if mount -t tmpfs -o size=4m tmpfs "$W/tree-3"; then
+	member_start 3
+	ok $? "a member on a small disk" "$(tail -n 5 "$W/log-3")"
+	check "has too little space, and says so" until_true $SLOW sh -c '"$1" status -s "$2" | grep -q "^error .*no space"' - "$CLONESYNC" "$W/state-3"
+	check "the others do not mind" settled $SLOW 0 1 2
+	mount -o remount,size=200m "$W/tree-3"
+	check "given more, it has it all" settled 60 0 1 2 3
+	is "$(get 3 error)" "" "and no error is left"
+	nsenter -t "${member_pids[3]}" -m umount -l "$W/tree-3" # ip gives each a namespace of mounts as well
+	umount -l "$W/tree-3"
+	check "unmounted under it, it halts" until_true $SLOW state_is 3 halted
+	refuses "and wait does not call that in sync" "halted" 5 clonesync wait --in-sync --timeout 1 -s "$W/state-3"
+	echo "after that" > "$W/tree-0/later"
+	check "and nothing is deleted anywhere" settled $SLOW 0 1 2
+	[ -e "$W/tree-1/later" ] && [ -e "$W/tree-1/both" ] && [ -z "$(ls -A "$W/tree-3")" ]
+	ok $? "nor made where the disk was" "$(ls -A "$W/tree-1" "$W/tree-3")"
+	member_end 3
+	is $? 0 "it ends in order"
+else
+	skip "a full disk" "host: no tmpfs can be mounted"
+fi
+
 # --- a stranger, with another key
 mkdir "$W/stranger"
 echo secret > "$W/stranger/file"
@@ -216,6 +242,6 @@ for n in 0 1 2 4; do
 	member_end $n
 	is $? 0 "$n ends in order"
 done
-bad=$(grep -iE "ERROR: |LeakSanitizer|error: " "$W"/log-[0123])
+bad=$(grep -iE "ERROR: |LeakSanitizer|error: " "$W"/log-[012])
 is "$bad" "" "nothing in their logs is an error"
 tap_done
