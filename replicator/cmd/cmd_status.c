@@ -25,6 +25,18 @@ static const char *text_of(struct json_object *o, const char *name)
 	return json_object_object_get_ex(o, name, &x) && x ? json_object_get_string(x) : "";
 }
 
+/* For a terminal, which names that others have chosen must not drive. */
+struct shown { char text[512]; };
+
+static const char *show(struct json_object *o, const char *name, struct shown *s)
+{
+	snprintf(s->text, sizeof(s->text), "%s", text_of(o, name));
+	for (char *p = s->text; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 0x7f)
+			*p = '?';
+	return s->text;
+}
+
 static uint64_t number_of(struct json_object *o, const char *name)
 {
 	struct json_object *x;
@@ -35,10 +47,11 @@ static uint64_t number_of(struct json_object *o, const char *name)
 static void print_status(struct json_object *o)
 {
 	const char *behind = text_of(o, "behind");
+	struct shown a, b;
 	char up[CMD_TEXT];
 
-	printf("directory  %s\n", text_of(o, "tree"));
-	printf("member     %s (%.16s), up %s\n", text_of(o, "name"), text_of(o, "node"), cmd_seconds((double)number_of(o, "uptime_seconds"), up));
+	printf("directory  %s\n", show(o, "tree", &a));
+	printf("member     %s (%.16s), up %s\n", show(o, "name", &a), show(o, "node", &b), cmd_seconds((double)number_of(o, "uptime_seconds"), up));
 	printf("state      %s\n", *behind ? behind : "in sync");
 	printf("peers      %" PRIu64 " up of %" PRIu64 "\n", number_of(o, "peers_up"), number_of(o, "members"));
 	printf("paths      %" PRIu64 " known, %" PRIu64 " still to come, %" PRIu64 " to be looked at\n", number_of(o, "records"), number_of(o, "wanted"),
@@ -50,7 +63,7 @@ static void print_status(struct json_object *o)
 	if (number_of(o, "alerts"))
 		printf("alerts     %" PRIu64 ": the log has them\n", number_of(o, "alerts"));
 	if (*text_of(o, "refused"))
-		printf("refused    %s\n", text_of(o, "refused"));
+		printf("refused    %s\n", show(o, "refused", &a));
 	if (*text_of(o, "error"))
 		printf("error      %s\n", text_of(o, "error"));
 }
@@ -105,11 +118,11 @@ static int keep_member(void *user, const char *line)
 
 static void print_member(struct json_object *o)
 {
-	const char *address = text_of(o, "address");
+	struct shown name, node, address;
 	struct json_object *x;
 	double clock_s = json_object_object_get_ex(o, "clock_us", &x) ? (double)json_object_get_int64(x) / 1e6 : 0;
 
-	printf("%-20s %.16s %-28s %s", text_of(o, "name"), text_of(o, "node"), *address ? address : "(cannot be called)",
+	printf("%-20s %.16s %-28s %s", show(o, "name", &name), show(o, "node", &node), *show(o, "address", &address) ? address.text : "(cannot be called)",
 	       is_set(o, "self") ? "this one" : !is_set(o, "up") ? "down" : is_set(o, "compared") ? "up" : "up, comparing");
 	if (is_set(o, "joining"))
 		printf(", joining");
