@@ -121,7 +121,7 @@ struct tree {
  * directory; -ENOTDIR; err_last says what to do. Leftover temps are removed, or kept in the trash (TREE_TEMP_KEEP).
  */
 int tree_posix_open(const char *dir, struct tree **ret);
-/* The same beside a process that has it open: leaves the temps alone. */
+/* The same beside a process that has it open: leaves the temps alone, and makes nothing: -ENOENT. */
 int tree_posix_look(const char *dir, struct tree **ret);
 
 #endif

@@ -388,15 +388,17 @@ static void posix_free(struct tree *t)
 
 /* --- opening --- */
 
-/* A directory of ours in `at`, made where it is missing. */
-static int own_dir(struct posix_tree *p, int at, const char *name, int *ret)
+/* A directory of ours in `at`; make: where it is missing. */
+static int own_dir(struct posix_tree *p, int at, const char *name, bool make, int *ret)
 {
 	struct stat st;
 	int fd;
 
-	if (mkdirat(at, name, 0700) && errno != EEXIST)
+	if (make && mkdirat(at, name, 0700) && errno != EEXIST)
 		return err_set(-errno, "cannot make %s in %s: %s", name, p->dir, strerror(errno));
 	fd = openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (fd < 0 && !make)
+		return err_set(-errno, "cannot open %s in %s (%s): does clonesync keep this directory, and is it yours?", name, p->dir, strerror(errno));
 	if (fd < 0)
 		return err_set(errno == ENOENT ? -ENOENT : -EPERM, "%s in %s cannot be opened as a directory (%s): it belongs to clonesync; "
 			       "move away what is there under that name", name, p->dir, strerror(errno));
@@ -469,11 +471,11 @@ static int open_dirs(struct posix_tree *p, bool ours)
 		return err_set(-errno, "cannot open %s: %s", p->dir, strerror(errno));
 	p->dev = st.st_dev;
 	p->ino = st.st_ino;
-	rc = own_dir(p, p->root, TREE_CORNER, &p->corner);
+	rc = own_dir(p, p->root, TREE_CORNER, ours, &p->corner);
 	if (!rc)
-		rc = own_dir(p, p->corner, "tmp", &p->tmp);
+		rc = own_dir(p, p->corner, "tmp", ours, &p->tmp);
 	if (!rc)
-		rc = own_dir(p, p->corner, "trash", &p->trash);
+		rc = own_dir(p, p->corner, "trash", ours, &p->trash);
 	if (!rc && ours) {
 		rc = p->t.sync_notes(&p->t); /* what a process wrote down that died, before what it is about goes where it must be known */
 		if (!rc)

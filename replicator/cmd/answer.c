@@ -1,5 +1,5 @@
 /*
- * answer.c - requests on the control socket: {"do":"status"}, {"do":"peers"}, {"do":"forget","member":WHO}, {"do":"wait","timeout_ms":N}, {"do":"rescan"}, {"do":"pause"}, {"do":"resume"}.
+ * answer.c - requests on the control socket: {"do":"status"}, {"do":"peers"}, {"do":"forget","member":WHO}, {"do":"wait","timeout_ms":N}, {"do":"rescan"}, {"do":"pause"}, {"do":"resume"}, {"do":"missing","deleted":B}.
  *
  * Nothing here is kept but who waits. All of it reads what the host published last; only who the members are is asked of
  * the core, which answers between two of its steps. The field names are an interface:
@@ -95,6 +95,9 @@ static bool answer_status(struct answer *a, struct ctlsock_conn *k, struct json_
 	add_u64(o, "peers_compared", s.node.compared);
 	add_u64(o, "watched_directories", s.watching.watched);
 	add_u64(o, "unwatched_directories", s.watching.unwatched);
+	add_u64(o, "missing", s.node.missing);
+	add_u64(o, "trash_items", s.node.trash_items);
+	add_u64(o, "trash_bytes", s.node.trash_bytes);
 	add_u64(o, "alerts", s.node.alerts);
 	add_text(o, "refused", s.refused);
 	add_text(o, "error", s.node.error ? err_text(s.node.error) : "");
@@ -249,10 +252,20 @@ static bool answer_resume(struct answer *a, struct ctlsock_conn *k, struct json_
 	return ctlsock_send_result(k, 0, NULL);
 }
 
+static bool answer_missing(struct answer *a, struct ctlsock_conn *k, struct json_object *q)
+{
+	struct json_object *x;
+	int rc = json_object_object_get_ex(q, "deleted", &x) ? host_go_on(a->host, json_object_get_boolean(x)) : -EINVAL;
+
+	return ctlsock_send_result(k, rc, rc == -EALREADY ? "it has not halted: nothing is held back" :
+				   rc == -ESTALE ? "the directory itself is gone, or another one is in its place: put it right, and start clonesync again" : NULL);
+}
+
 /* q: the request, an object. */
 static const struct { const char *what; bool (*answer)(struct answer *a, struct ctlsock_conn *k, struct json_object *q); } requests[] = {
 	{ "status", answer_status }, { "peers", answer_peers }, { "forget", answer_forget },
 	{ "wait", answer_wait }, { "rescan", answer_rescan }, { "pause", answer_pause }, { "resume", answer_resume },
+	{ "missing", answer_missing },
 };
 
 static bool request(void *user, struct ctlsock_conn *k, const char *what, struct json_object *q)
@@ -283,7 +296,11 @@ static void render(void *user, struct metrics_text *t)
 	metrics_gauge(t, "scanning", "1 until the directory was looked at after the start.", s.node.scanning);
 	metrics_gauge(t, "joining", "1 until it has learned what the cluster has.", s.node.joining);
 	metrics_gauge(t, "forgotten", "1 when the cluster does not count this member any more.", s.node.forgotten);
-	metrics_gauge(t, "halted", "1 when the directory is gone.", s.node.halted);
+	metrics_gauge(t, "halted", "1 when the directory is gone, or much of it is missing.", s.node.halted);
+	metrics_gauge(t, "missing", "Paths that are missing at once, of which nobody was told.", (double)s.node.missing);
+	metrics_gauge(t, "trash_items", "Files in the trash, when it was last looked through.", (double)s.node.trash_items);
+	metrics_gauge(t, "trash_bytes", "Bytes in the trash, when it was last looked through.", (double)s.node.trash_bytes);
+	metrics_gauge(t, "trash_stuck", "1 while something cannot be moved to the trash, for want of space.", s.node.trash_stuck);
 	metrics_gauge(t, "records", "Paths it knows of, deleted ones that it remembers among them.", (double)s.node.records);
 	metrics_gauge(t, "wanted", "Files that others have and that are still to come.", (double)s.node.wanted);
 	metrics_gauge(t, "dirty", "Paths that are to be looked at.", (double)s.node.dirty);

@@ -18,6 +18,8 @@ int cmd_wait(int argc, char **argv);
 int cmd_rescan(int argc, char **argv);
 int cmd_pause(int argc, char **argv);
 int cmd_resume(int argc, char **argv);
+int cmd_trash(int argc, char **argv);
+int cmd_missing(int argc, char **argv);
 
 #define SOCKET_NAME "control" /* in the state directory */
 

@@ -5,6 +5,7 @@
  * killed at any point leaves what the next one finds and goes on with (DESIGN.md), and a stale socket, which it replaces.
  */
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
@@ -100,6 +101,33 @@ static bool is_low_port(const char *listen)
 	return port > 0 && port < 1024;
 }
 
+static int number(const char *name, const char *text, uint64_t least, uint64_t most, uint64_t *ret)
+{
+	char *end;
+
+	if (!text)
+		return 0;
+	errno = 0;
+	*ret = strtoull(text, &end, 10);
+	if (errno || *end || *text < '0' || *text > '9' || *ret < least || *ret > most)
+		return err_set(ERR_CONFIG, "%s is a number from %" PRIu64 " to %" PRIu64 ", not %s", name, least, most, text);
+	return 0;
+}
+
+static int set_limits(const struct settings *s, struct host_options *o)
+{
+	uint64_t days = 0, percent = 0;
+	int rc = number("trash_days", s->trash_days, 1, 36500, &days);
+
+	if (!rc)
+		rc = number("trash_most_bytes", s->trash_most_bytes, 1, UINT64_MAX - 1, &o->trash_most_bytes);
+	if (!rc)
+		rc = number("missing_percent", s->missing_percent, 1, 101, &percent);
+	o->trash_keep_ns = days * 24 * 3600 * 1000000000;
+	o->missing_percent = (unsigned)percent;
+	return rc;
+}
+
 static int start_host(const struct settings *s, struct host **ret)
 {
 	struct host_options o = {
@@ -107,8 +135,10 @@ static int start_host(const struct settings *s, struct host **ret)
 		.peers = (const char *const *)s->peers, .peer_count = s->peer_count, .name = s->name, .address = s->address,
 	};
 	struct progress bar = PROGRESS_INIT;
-	int rc;
+	int rc = set_limits(s, &o);
 
+	if (rc)
+		return rc;
 	progress_begin(&bar, "beginning to watch the directory", 0);
 	rc = host_start(&o, ret);
 	progress_end(&bar);

@@ -60,6 +60,8 @@ static void print_status(struct json_object *o)
 	if (number_of(o, "unwatched_directories"))
 		printf("watching   %" PRIu64 " directories; %" PRIu64 " for want of watches only once a minute (its log has the sysctl)\n",
 		       number_of(o, "watched_directories"), number_of(o, "unwatched_directories"));
+	if (number_of(o, "trash_items"))
+		printf("trash      %" PRIu64 " items, %s\n", number_of(o, "trash_items"), cmd_bytes(number_of(o, "trash_bytes"), up));
 	if (number_of(o, "alerts"))
 		printf("alerts     %" PRIu64 ": the log has them\n", number_of(o, "alerts"));
 	if (*text_of(o, "refused"))

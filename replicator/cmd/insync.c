@@ -26,7 +26,10 @@ bool insync(const struct node_status *s, bool paused, char *ret_why, size_t cap)
 {
 	const char *state = insync_state(s, paused);
 
-	if (strcmp(state, "halted") == 0)
+	if (s->missing)
+		snprintf(ret_why, cap, "halted: %" PRIu64 " of %" PRIu64 " paths are missing at once, and nobody is told; clonesync missing --deleted or --restore goes on", s->missing,
+			 s->missing_of);
+	else if (strcmp(state, "halted") == 0)
 		snprintf(ret_why, cap, "halted: the directory is not there any more, or another one is");
 	else if (strcmp(state, "forgotten") == 0)
 		snprintf(ret_why, cap, "forgotten: the cluster does not count this member any more; it can join again as a new one");

@@ -17,6 +17,8 @@ static const struct cmd_command commands[] = {
 	{ "rescan", NULL, "look at every file again", cmd_rescan },
 	{ "pause", NULL, "leave the cluster alone for a while", cmd_pause },
 	{ "resume", NULL, "go on after a pause", cmd_resume },
+	{ "trash", NULL, "list, restore and remove what was deleted or lost a conflict", cmd_trash },
+	{ "missing", NULL, "say what to make of much that is missing", cmd_missing },
 };
 
 static const struct cmd_program program = {

@@ -23,6 +23,9 @@ static const struct setting { const char *name; size_t at; } known[] = {
 	{ "peer", SIZE_MAX },
 	{ "name", offsetof(struct settings, name) },
 	{ "metrics", offsetof(struct settings, metrics) },
+	{ "trash_days", offsetof(struct settings, trash_days) },
+	{ "trash_most_bytes", offsetof(struct settings, trash_most_bytes) },
+	{ "missing_percent", offsetof(struct settings, missing_percent) },
 };
 
 static int add_peers(struct settings *s, const char *value)
