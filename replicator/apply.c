@@ -176,31 +176,27 @@ static int dispose(struct tree *t, struct apply_item *i, const char *temp, bool 
 
 /*
  * The stat of what was just put there, and whether it can be believed: it must still be what was put there, metadata too (who changes that needs no lease), and
- * nobody may have opened it for writing. f: the file, under a lease since before; NULL = none.
+ * nobody may have opened it for writing. It was there in any case: whoever took it away since took that. f: the file, under a lease since before; NULL = none.
  */
-static int settle(struct tree *t, struct env *env, struct apply_item *i, const struct index_stat *made, struct tree_file *f)
+static void settle(struct tree *t, struct env *env, struct apply_item *i, const struct index_stat *made, struct tree_file *f)
 {
 	uint64_t now = env->real_ns(env);
 	struct tree_stat st;
 	struct entry e;
-	int rc;
 
 	entry_init(&e);
-	rc = t->describe(t, i->path, &st, &e);
-	if (rc == -EAGAIN || rc == -ENOENT || rc == -ENOTDIR || rc == -ELOOP) { /* it was there: whoever took it away took that */
+	if (t->describe(t, i->path, &st, &e)) {
 		i->doubt = true;
-		rc = 0;
-	} else if (!rc) {
+	} else {
 		e.unsettled = i->want->unsettled;
 		memcpy(e.hash, i->want->hash, HASH_BYTES);
 		i->doubt = st.id.ino != made->ino || !entry_same(&e, i->want) || (i->want->kind == ENTRY_FILE && (!f || t->still_quiet(f) != 1));
 	}
 	entry_free(&e);
-	i->now = i->doubt || rc ? *made : st.id;
+	i->now = i->doubt ? *made : st.id;
 	i->now_young = examine_young(now, &i->now);
 	if (i->doubt)
 		i->now.ctime_s = i->now.ctime_ns = 0; /* never the same again: it will be read */
-	return rc;
 }
 
 /* Somebody's edit was displaced: back with it. Our new entry is under temp afterwards, unless that was changed as well. */
@@ -252,17 +248,12 @@ static void place_over(struct tree *t, struct env *env, struct apply_item *i, co
 		else if (rc)
 			fail(i, rc);
 	} else if (i->outcome == APPLY_DONE) {
-		rc = dispose(t, i, i->temp, keep || !i->known);
-		if (rc)
-			fail(i, rc);
+		i->rc = dispose(t, i, i->temp, keep || !i->known);
 	}
 	if (i->outcome == APPLY_STRANGE || i->outcome == APPLY_BUSY)
 		put_back(t, i, made);
-	if (i->outcome != APPLY_DONE)
-		return;
-	rc = settle(t, env, i, made, f);
-	if (rc)
-		fail(i, rc);
+	if (i->outcome == APPLY_DONE)
+		settle(t, env, i, made, f);
 }
 
 static void place_new(struct tree *t, struct env *env, struct apply_item *i, const struct index_stat *made, struct tree_file *f)
@@ -273,11 +264,8 @@ static void place_new(struct tree *t, struct env *env, struct apply_item *i, con
 		not_placed(t, i, rc);
 		return;
 	}
-	rc = settle(t, env, i, made, f);
-	if (rc)
-		fail(i, rc);
-	else
-		i->outcome = APPLY_DONE;
+	settle(t, env, i, made, f);
+	i->outcome = APPLY_DONE;
 }
 
 /* Moves what was made into place, with a lease on it, so that a writer that comes at once is noticed. */
@@ -347,7 +335,7 @@ static bool change_in_place(struct tree *t, struct env *env, struct apply_item *
 	if (!rc)
 		rc = t->sync_file(f);
 	if (!rc)
-		rc = settle(t, env, i, &id, f);
+		settle(t, env, i, &id, f);
 	t->close(f);
 	if (rc)
 		fail(i, rc);
@@ -374,12 +362,11 @@ static void redress(struct tree *t, struct env *env, struct apply_item *i)
 	}
 	if (!rc)
 		rc = t->dress(t, i->path, i->want, &unknown);
-	if (!rc)
-		rc = settle(t, env, i, &st.id, NULL);
 	if (rc) {
 		fail(i, rc);
 		return;
 	}
+	settle(t, env, i, &st.id, NULL);
 	i->outcome = APPLY_DONE;
 }
 
@@ -411,9 +398,7 @@ static void take_away(struct tree *t, struct env *env, struct apply_item *i)
 	}
 	i->outcome = judge(t, env, i, &keep);
 	if (i->outcome == APPLY_DONE) {
-		rc = dispose(t, i, i->temp, i->disk->kind == ENTRY_FILE || !i->known);
-		if (rc)
-			fail(i, rc);
+		i->rc = dispose(t, i, i->temp, i->disk->kind == ENTRY_FILE || !i->known);
 	} else if (i->outcome != APPLY_FAILED) {
 		rc = t->publish(t, i->temp, i->path);
 		if (rc && dispose(t, i, i->temp, true)) /* somebody made a new one there: the trash keeps the old */
@@ -448,15 +433,34 @@ static void one(struct tree *t, struct env *env, struct apply_item *i)
 	fail(i, rc);
 }
 
-static int sync_parent(struct tree *t, const char *path)
+/* The directory that path is in; "" for the root. ret: ENTRY_PATH_MAX + 1. */
+static void parent_of(const char *path, char *ret)
 {
-	char dir[ENTRY_PATH_MAX + 1];
 	const char *slash = strrchr(path, '/');
 	size_t n = slash ? (size_t)(slash - path) : 0;
 
-	memcpy(dir, path, n);
-	dir[n] = '\0';
+	memcpy(ret, path, n);
+	ret[n] = '\0';
+}
+
+static int sync_parent(struct tree *t, const char *path)
+{
+	char dir[ENTRY_PATH_MAX + 1];
+
+	parent_of(path, dir);
 	return t->sync_dir(t, dir);
+}
+
+static bool see_parent(struct tree *t, const char *path, struct index_stat *ret)
+{
+	char dir[ENTRY_PATH_MAX + 1];
+	struct tree_stat st;
+
+	parent_of(path, dir);
+	if (!dir[0] || t->stat(t, dir, &st) || !st.carried || st.kind != ENTRY_DIR)
+		return false;
+	*ret = st.id;
+	return true;
 }
 
 static bool same_parent(const char *a, const char *b)
@@ -501,12 +505,16 @@ static void note_all(struct tree *t, struct env *env, uint64_t clock_ns, struct 
 	}
 }
 
-void apply(struct tree *t, struct env *env, uint64_t clock_ns, struct apply_item *items, size_t count)
+/* What was done there may not be durable; but it was done, and what comes after it is somebody's. */
+static void not_synced(struct apply_item *i, int rc)
 {
-	note_all(t, env, clock_ns, items, count);
-	for (size_t k = 0; k < count; k++)
-		if (items[k].outcome == APPLY_OPEN)
-			one(t, env, &items[k]);
+	i->rc = rc;
+	i->doubt = true;
+	i->now.ctime_s = i->now.ctime_ns = 0;
+}
+
+static void sync_parents(struct tree *t, struct apply_item *items, size_t count)
+{
 	for (size_t k = 0; k < count; k++) {
 		int rc;
 
@@ -514,8 +522,27 @@ void apply(struct tree *t, struct env *env, uint64_t clock_ns, struct apply_item
 			continue;
 		rc = sync_parent(t, items[k].path);
 		if (rc && rc != -ENOENT && rc != -ENOTDIR && rc != -ELOOP) /* gone since: whoever removed it is heard of */
-			for (size_t m = k; m < count && (m == k || same_parent(items[k].path, items[m].path)); m++)
+			for (size_t m = k; m < count && same_parent(items[k].path, items[m].path); m++)
 				if (items[m].outcome == APPLY_DONE)
-					fail(&items[m], rc);
+					not_synced(&items[m], rc);
 	}
+}
+
+void apply(struct tree *t, struct env *env, uint64_t clock_ns, struct apply_item *items, size_t count)
+{
+	struct index_stat before = { 0 };
+	bool seen = false;
+
+	note_all(t, env, clock_ns, items, count);
+	for (size_t k = 0; k < count; k++) {
+		if (k == 0 || !same_parent(items[k - 1].path, items[k].path))
+			seen = see_parent(t, items[k].path, &before);
+		if (items[k].outcome == APPLY_OPEN)
+			one(t, env, &items[k]);
+		if (k + 1 < count && same_parent(items[k].path, items[k + 1].path))
+			continue;
+		items[k].dir_before = before;
+		items[k].dir = seen && see_parent(t, items[k].path, &items[k].dir_after) ? APPLY_DIR_SEEN : APPLY_DIR_UNSEEN;
+	}
+	sync_parents(t, items, count);
 }

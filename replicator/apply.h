@@ -22,7 +22,7 @@
 
 enum apply_outcome {
 	APPLY_OPEN,    /* nothing was done yet */
-	APPLY_DONE,    /* `want` lies there now (or nothing, if it is a tombstone); `now` is its stat */
+	APPLY_DONE,    /* `want` lies there now (or nothing, if it is a tombstone); `now` is its stat. rc: what failed behind that, or 0 */
 	APPLY_STRANGE, /* what lies there is not what should: examine it. The tree is as it was */
 	APPLY_BUSY,    /* a writer has it open: later. The tree is as it was */
 	APPLY_NO_CONTENT, /* the content that was to be had here is not what it should be: fetch it */
@@ -52,11 +52,14 @@ struct apply_item {
 	bool doubt;                    /* DONE, but a change behind our back might not show in `now`: examine, and read it */
 	bool trashed;                  /* what was displaced is in the trash, under the temp's name */
 	bool noted;                    /* where that came from is noted down for good */
+	/* The directory it is in, before and after this and the items before it in the same directory: in the last one of these. */
+	enum apply_dir { APPLY_DIR_NOT, APPLY_DIR_SEEN, APPLY_DIR_UNSEEN } dir;
+	struct index_stat dir_before, dir_after;
 };
 
 /*
  * Does all of it, for items that do not depend on each other; then syncs the directories. Each item has its outcome. clock_ns: the trash's clock. Nothing is displaced
- * before it is noted down where it was (trash.h). FAILED with something displaced: it lies in the temps still, for trash_tend.
+ * before it is noted down where it was (trash.h). FAILED, or DONE with an rc, and something displaced: it lies in the temps still, for trash_tend.
  */
 void apply(struct tree *t, struct env *env, uint64_t clock_ns, struct apply_item *items, size_t count);
 

@@ -377,6 +377,17 @@ static int by_dir_time(const struct entry *a, const struct entry *b)
 	return a->dir_ns < b->dir_ns ? -1 : a->dir_ns > b->dir_ns;
 }
 
+bool entry_raise_time(struct entry *e, int64_t s, uint32_t ns)
+{
+	struct entry x = { .dir_s = s, .dir_ns = ns };
+
+	if (by_dir_time(e, &x) >= 0)
+		return false;
+	e->dir_s = s;
+	e->dir_ns = ns;
+	return true;
+}
+
 /* What a node said of one change, without what is merged for itself. */
 static int change_bytes(const struct entry *e, struct buf *out)
 {
@@ -415,10 +426,8 @@ static int merged(const struct entry *winner, const struct entry *loser, struct 
 {
 	int rc = entry_copy(winner, ret);
 
-	if (!rc && by_dir_time(winner, loser) < 0) {
-		ret->dir_s = loser->dir_s;
-		ret->dir_ns = loser->dir_ns;
-	}
+	if (!rc)
+		entry_raise_time(ret, loser->dir_s, loser->dir_ns);
 	return rc;
 }
 

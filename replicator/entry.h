@@ -84,6 +84,9 @@ struct merge {
 /* *mine = mine merged with theirs. 0 or -ENOMEM (*mine unchanged). */
 int entry_merge(struct entry *mine, const struct entry *theirs, struct merge *ret);
 
+/* The time the path had as a directory, raised to a later one (0, 0 = none). Was it? */
+bool entry_raise_time(struct entry *e, int64_t s, uint32_t ns);
+
 /* Block size of a file of this size: a power of two, at least ENTRY_BLOCK_BYTES_MIN. */
 uint64_t entry_block_bytes(uint64_t size);
 uint32_t entry_block_count(uint64_t size); /* 0 for an empty file */

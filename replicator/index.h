@@ -6,6 +6,7 @@
  *   - positions: each change of a record gives it the next number (DESIGN.md, "What a node knows");
  *   - what is wanted: the records that are not held;
  *   - which paths hold a content, and which share an inode;
+ *   - the directories whose time on the disk is not the one that is known;
  *   - the sums over the live entries (in memory, made anew at open).
  *
  * Threads: one writer, the core, has write transactions; any thread may have read transactions (a snapshot, short-lived: a long one keeps
@@ -77,6 +78,10 @@ int index_below(struct index_txn *t, const char *dir, size_t len, index_visit vi
 /* Records by position, from the first above `after`; at most `most` of them. */
 int index_since(struct index_txn *t, uint64_t after, unsigned most, index_visit visit, void *user);
 int index_wanted(struct index_txn *t, unsigned most, index_visit visit, void *user);
+/* Held directories whose time on the disk is to be set. */
+int index_untimed(struct index_txn *t, unsigned most, index_visit visit, void *user);
+/* Is anything wanted directly in this directory? */
+int index_wanted_in(struct index_txn *t, const char *dir, size_t len, bool *ret);
 int index_leaf(struct index_txn *t, uint16_t leaf, index_visit visit, void *user);          /* live and deleted */
 /* Held files with this content. */
 int index_with_hash(struct index_txn *t, const uint8_t *hash, index_visit visit, void *user);

@@ -2,7 +2,7 @@
  * index_change.c - storing records, and what follows from them: positions, wanted, contents, inodes, leaves, sums; values and block lists.
  *
  * Invariant: for each record, and for nothing else, there is a P key of its position, an L key, a W key if it is not held, an H key if it
- * is a held file with contents, an I key if its inode has more than one link. test_replica_index checks it after every change.
+ * is a held file with contents, a T key if it is a held directory with another time than is known, an I key if its inode has more than one link. test_replica_index checks it after every change.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -45,6 +45,14 @@ static int stage_sum(struct index_txn *t, const char *path, size_t len, const st
 	return rc;
 }
 
+static bool untimed(const struct index_record *r)
+{
+	const struct entry *e = &r->known;
+
+	return r->held && !e->deleted && e->kind == ENTRY_DIR && (e->dir_s || e->dir_ns) && r->stat.ino &&
+	       (e->dir_s != r->stat.mtime_s || e->dir_ns != r->stat.mtime_ns);
+}
+
 /* The keys that follow from a record, one after the other; 0 when there are no more. */
 static size_t derived(unsigned n, const char *path, size_t len, const struct index_place *p, const struct index_record *r, uint8_t *out)
 {
@@ -63,12 +71,14 @@ static size_t derived(unsigned n, const char *path, size_t len, const struct ind
 		return r->held ? 0 : index_key('W', p, out);
 	case 3:
 		return r->held && !r->known.deleted && r->known.kind == ENTRY_FILE && r->known.size ? index_key_hash(r->known.hash, p, out) : 0;
+	case 4:
+		return untimed(r) ? index_key('T', p, out) : 0;
 	default:
 		return r->stat.links > 1 && r->stat.ino ? index_key_number('I', r->stat.ino, p, out) : 0;
 	}
 }
 
-#define DERIVED 5u
+#define DERIVED 6u
 
 static int change_derived(struct index_txn *t, const char *path, size_t len, const struct index_place *p, const struct index_record *r, bool add)
 {

@@ -110,6 +110,32 @@ int index_wanted(struct index_txn *t, unsigned most, index_visit fn, void *user)
 	return walk_keys(t, (const uint8_t *)"W", 1, 1, 1, most, fn, user);
 }
 
+int index_untimed(struct index_txn *t, unsigned most, index_visit fn, void *user)
+{
+	return walk_keys(t, (const uint8_t *)"T", 1, 1, 1, most, fn, user);
+}
+
+int index_wanted_in(struct index_txn *t, const char *dir, size_t len, bool *ret)
+{
+	struct index_place p = { .name = "" };
+	uint8_t key[INDEX_KEY_MAX];
+	MDB_cursor *c;
+	MDB_val k, v;
+	size_t klen;
+	int rc = index_path_dir(t, dir, len, &p.dir);
+
+	*ret = false;
+	if (!rc)
+		rc = index_cursor(t, &c);
+	if (rc)
+		return rc == -ENOENT ? 0 : rc; /* nothing was ever in it */
+	klen = index_key('W', &p, key);
+	rc = index_raw_seek(c, key, klen, klen, &k, &v);
+	mdb_cursor_close(c);
+	*ret = rc == 0;
+	return rc == -ENOENT ? 0 : rc;
+}
+
 int index_leaf(struct index_txn *t, uint16_t leaf, index_visit fn, void *user)
 {
 	uint8_t key[3] = { 'L', (uint8_t)(leaf >> 8), (uint8_t)leaf };

@@ -92,9 +92,25 @@ static int put_intents(struct node *n, struct index_txn *t)
 	return rc;
 }
 
+static int seen(void *user, const char *path, size_t len, const struct index_record *r)
+{
+	(void)path;
+	(void)len;
+	(void)r;
+	*(bool *)user = true;
+	return 0;
+}
+
+static int any_untimed(struct index_txn *t, bool *ret)
+{
+	*ret = false;
+	return index_untimed(t, 1, seen, ret);
+}
+
 int node_commit(struct node *n, struct index_txn *t, int rc)
 {
 	uint64_t position = 0, wanted = 0;
+	bool untimed = false;
 
 	if (!rc)
 		rc = index_context_put(t, &n->context);
@@ -103,6 +119,7 @@ int node_commit(struct node *n, struct index_txn *t, int rc)
 	if (!rc) {
 		position = index_position(t);
 		wanted = index_wanted_count(t);
+		rc = any_untimed(t, &untimed);
 	}
 	if (rc) {
 		index_abort(t);
@@ -115,6 +132,7 @@ int node_commit(struct node *n, struct index_txn *t, int rc)
 	}
 	n->position = position;
 	n->wanted = wanted;
+	n->untimed = untimed;
 	n->context_news = n->intent_news = false;
 	return 0;
 }
@@ -382,8 +400,8 @@ void node_pump(struct node *n)
 		n->again = false;
 		put_news(n);
 		node_members_due(n);
-		if (!n->tree_job && !node_start_tend(n) && !node_start_look(n))
-			node_start_apply(n);
+		if (!n->tree_job && !node_start_tend(n) && !node_start_look(n) && !node_start_apply(n))
+			node_start_times(n);
 		node_judge_missing(n);
 		if (n->halted)
 			break;
@@ -431,6 +449,7 @@ void node_status(struct node *n, struct node_status *ret)
 		ret->peers++;
 		ret->compared += p->compared;
 	}
+	ret->untimed = n->untimed;
 	ret->alerts = n->alerts;
 	ret->members = node_others(n);
 	ret->forgotten = n->forgotten;
@@ -555,7 +574,9 @@ static int prepare(struct node *n)
 		return rc;
 	n->position = index_position(t);
 	n->wanted = index_wanted_count(t);
-	rc = index_value_put(t, VALUE_TOKEN, next, sizeof next);
+	rc = any_untimed(t, &n->untimed);
+	if (!rc)
+		rc = index_value_put(t, VALUE_TOKEN, next, sizeof next);
 	if (rc) {
 		index_abort(t);
 		return rc;
@@ -617,15 +638,31 @@ bool node_stop(struct node *n)
 	return n->jobs == 0;
 }
 
-int node_finish(struct node *n)
+static int put_value(struct node *n, const char *name, const uint8_t *p, size_t len, bool clean)
 {
 	struct index_txn *t;
 	int rc = index_begin(n->o.index, true, &t);
 
 	if (rc)
 		return rc;
-	rc = node_commit(n, t, index_value_put(t, VALUE_CLEAN, "1", 1));
+	rc = index_value_put(t, name, p, len);
+	if (!rc && clean)
+		rc = index_value_put(t, VALUE_CLEAN, "1", 1);
+	rc = node_commit(n, t, rc);
 	return rc ? rc : index_sync(n->o.index);
+}
+
+/* What differs after an end in order is believed: but not if it is a tree that was copied before, and brought back. So the tree has another token from here on. */
+int node_finish(struct node *n)
+{
+	uint8_t next[TREE_TOKEN_BYTES];
+	int rc;
+
+	n->o.env->random(n->o.env, next, sizeof next);
+	rc = put_value(n, VALUE_TOKEN_NEXT, next, sizeof next, false);
+	if (!rc)
+		rc = n->o.tree->token_put(n->o.tree, next);
+	return rc ? rc : put_value(n, VALUE_TOKEN, next, sizeof next, true);
 }
 
 static void free_items(struct pathmap *m, bool intents)

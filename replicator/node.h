@@ -9,7 +9,7 @@
  * the intentions of applying are in the index before it runs. So what a record says of the disk is true, or known to be in doubt, at every moment, also after a
  * crash.
  *
- * Not in here yet: link groups, times of directories, ignored paths, content inside announcements of others than the maker, forgetting of tombstones.
+ * Not in here yet: link groups, ignored paths, content inside announcements of others than the maker, forgetting of tombstones.
  */
 #ifndef CLONELOVE_NODE_H
 #define CLONELOVE_NODE_H
@@ -129,6 +129,7 @@ struct node_status {
 	uint64_t alerts;           /* twins seen, and the like */
 	uint64_t members;          /* others that there are: known, or else configured */
 	bool forgotten;            /* the cluster has forgotten this node: it talks to nobody any more */
+	bool untimed;              /* directories do not have their times yet */
 	bool joining;              /* what was found here has no versions yet */
 	bool scanning;             /* the scan after the start is not over */
 	bool halted;               /* the tree is not there any more, or too much of it is missing */

@@ -40,9 +40,10 @@ static void take(struct entry *to, struct entry *from)
 
 /* --- what a record says --- */
 
-/* The newest is now *e (moved); what lies on the disk stays what it is. */
+/* The newest is now *e (moved); what lies on the disk stays what it is. What time it had as a directory is not forgotten, whatever it is. */
 static void set_known(struct index_record *r, struct entry *e)
 {
+	entry_raise_time(e, r->known.dir_s, r->known.dir_ns);
 	if (r->held) {
 		r->on_disk = !r->known.deleted;
 		if (r->on_disk)
@@ -225,6 +226,8 @@ int node_merge(struct node *n, struct index_txn *t, const char *path, size_t len
 	none = rc == -ENOENT;
 	if (none)
 		rc = 0;
+	if (!r.known.dot.seq) /* what has no version says nothing, of times neither */
+		r.known.dir_s = r.known.dir_ns = 0;
 	if (!rc && !e->deleted && vector_covers(&n->context, &e->dot) && (none || !r.known.dot.seq || entry_order(&r.known, e) < 0)) {
 		rc = answer_dead(n, t, path, len, &r, e);
 	} else if (!rc && none) {
@@ -312,6 +315,7 @@ static int local_change(struct node *n, struct index_txn *t, const char *path, b
 	rc = node_version(n, t, e, parent, also);
 	if (rc)
 		return rc;
+	entry_raise_time(e, r->known.dir_s, r->known.dir_ns);
 	if (none || entry_order(&r->known, e) < 0) {
 		entry_free(&r->disk);
 		r->on_disk = false;
@@ -321,6 +325,7 @@ static int local_change(struct node *n, struct index_txn *t, const char *path, b
 		if (!r->known.deleted)
 			r->stat = *st;
 	} else {
+		entry_raise_time(&r->known, e->dir_s, e->dir_ns);
 		set_disk(r, e, st); /* a later one is known already; this one is kept when that takes its place */
 	}
 	return index_put(t, path, strlen(path), r);
@@ -364,6 +369,7 @@ static int found_stranger(struct node *n, struct index_txn *t, const char *path,
 
 	if ((n->power && !none && r->known.dot.seq) || (n->joining && (none || !r->known.dot.seq || late || (disk && !disk->dot.seq)))) {
 		unversion(e);
+		entry_raise_time(e, none || !r->known.dot.seq ? r->known.dir_s : 0, none || !r->known.dot.seq ? r->known.dir_ns : 0);
 		if (none || !r->known.dot.seq) {
 			take(&r->known, e);
 			entry_free(&r->disk);
@@ -399,8 +405,10 @@ static int found_changed(struct node *n, struct index_txn *t, const char *path, 
 	struct entry e;
 	int rc = 0;
 
-	x->found.dir_s = 0; /* directories' times are not replicated yet */
-	x->found.dir_ns = 0;
+	if (disk && disk->kind == ENTRY_DIR && x->found.kind == ENTRY_DIR)
+		node_note_time(n, path, r, st);
+	if (!none && ((disk && disk->kind == ENTRY_DIR) || !node_time_counts(n, path)))
+		x->found.dir_s = x->found.dir_ns = 0; /* nothing new, or not somebody's doing; local_change has the one that is known */
 	if (x->blocks.len)
 		rc = index_blocks_put(t, x->found.hash, x->blocks.data, x->blocks.len);
 	if (rc)
@@ -411,6 +419,7 @@ static int found_changed(struct node *n, struct index_txn *t, const char *path, 
 			r->on_disk = false;
 			r->held = true;
 		}
+		entry_raise_time(&r->known, x->found.dir_s, x->found.dir_ns);
 		r->stat = *st;
 		return index_put(t, path, strlen(path), r);
 	}
@@ -474,7 +483,8 @@ int node_found(struct node *n, struct index_txn *t, const char *path, struct exa
 	struct children below = { n, 0, 0 };
 	struct index_record r;
 	size_t len = strlen(path);
-	bool none, parent;
+	const struct entry *had;
+	bool none, parent, other;
 	int rc;
 
 	index_record_init(&r);
@@ -482,7 +492,11 @@ int node_found(struct node *n, struct index_txn *t, const char *path, struct exa
 	none = rc == -ENOENT;
 	if (none)
 		rc = 0;
-	if (!rc && x->verdict == EXAMINE_SAME && (memcmp(&r.stat, &x->stat.id, sizeof r.stat) != 0 || r.young != x->young)) {
+	had = rc ? NULL : node_on_disk(&r);
+	/* Gone, and not known of: it came and went. */
+	other = (x->verdict != EXAMINE_SAME && x->verdict != EXAMINE_CHANGED) || !had || r.stat.ino != x->stat.id.ino;
+	if (!rc && x->verdict == EXAMINE_SAME && (node_note_time(n, path, &r, &x->stat.id) || memcmp(&r.stat, &x->stat.id, sizeof r.stat) != 0 ||
+						  r.young != x->young)) {
 		r.stat = x->stat.id;
 		r.young = x->young;
 		rc = none ? 0 : index_put(t, path, len, &r);
@@ -514,6 +528,8 @@ int node_found(struct node *n, struct index_txn *t, const char *path, struct exa
 			rc = found_changed(n, t, path, none, &r, x);
 	}
 	index_record_free(&r);
+	if (!rc && other)
+		rc = node_look_at_parent(n, path);
 	if (!rc)
 		node_intent_over(n, path);
 	return rc == HELD ? 0 : rc;

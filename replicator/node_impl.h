@@ -1,6 +1,6 @@
 /*
  * node_impl.h - the inside of the core: node.c (start, jobs, time), node_change.c (versions), node_members.c (who there is), node_cut.c (being in sync),
- * node_look.c (examining), node_want.c (what is wanted, applying), node_trash.c (the trash), node_missing.c (R5),
+ * node_look.c (examining), node_want.c (what is wanted, applying), node_time.c (times of directories), node_trash.c (the trash), node_missing.c (R5),
  * fetch.c (contents from peers), serve.c (contents for peers), exchange.c (indexes). All of it on the core's thread but the run() of jobs.
  */
 #ifndef CLONELOVE_NODE_IMPL_H
@@ -101,6 +101,8 @@ struct node {
 	bool look_first;               /* what is to be looked at is so for the first scan */
 	uint64_t first_left;           /* paths that it has to look at yet */
 	bool pumping, again;
+	bool untimed;                  /* directories have another time than they should */
+	uint64_t times_ns;             /* when to look after them again */
 	uint64_t wake_ns;
 	uint64_t alerts;
 	int error;
@@ -178,6 +180,17 @@ void node_cuts_free(struct node *n);
 
 /* --- node_look.c --- */
 bool node_start_look(struct node *n);  /* a job was started */
+
+/* --- node_time.c --- */
+/* Is what a directory's time is on the disk somebody's doing, and not ours or of a past that is not believed? */
+bool node_time_counts(struct node *n, const char *path);
+/* The directory of this record has this stat: a time that is news is taken. Was it? r->stat is the one before. */
+bool node_note_time(struct node *n, const char *path, struct index_record *r, const struct index_stat *st);
+/* A name came or went: whoever did that gave the directory a new time. */
+int node_look_at_parent(struct node *n, const char *path);
+/* An item of apply, done or not: what it did to the time of the directory it is in. */
+int node_time_applied(struct node *n, struct index_txn *t, const struct apply_item *i);
+bool node_start_times(struct node *n); /* a job was started */
 
 /* --- node_want.c --- */
 bool node_start_apply(struct node *n);

@@ -115,6 +115,8 @@ static int note_applied(struct node *n, struct index_txn *t, struct want *w, str
 	index_record_init(&r);
 	rc = index_get(t, w->path, len, &r);
 	r.young = i->now_young;
+	if (!rc && w->want.kind == ENTRY_DIR && i->disk && i->disk->kind == ENTRY_DIR && !i->doubt)
+		node_note_time(n, w->path, &r, &i->now);
 	if (rc == -ENOENT) /* forgotten meanwhile: what is there is news */
 		rc = node_look(n, w->path, len, false, true, 0);
 	else if (!rc)
@@ -131,9 +133,16 @@ static int conclude(struct node *n, struct index_txn *t, struct want *w, struct 
 {
 	size_t len = strlen(w->path);
 	struct wait *wait;
+	int rc = node_time_applied(n, t, i);
 
+	if (rc)
+		return rc;
 	switch (i->outcome) {
 	case APPLY_DONE:
+		if (i->rc) {
+			node_failed(n, i->rc);
+			node_tend_soon(n); /* what was displaced may not be in the trash yet */
+		}
 		return note_applied(n, t, w, i);
 	case APPLY_STRANGE:
 		node_intent_over(n, w->path);

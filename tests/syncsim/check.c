@@ -33,7 +33,7 @@ static bool same_inode(const struct inode *a, const struct inode *b)
 	    simtree_owner(a->gid) != simtree_owner(b->gid) || memcmp(a->attrs, b->attrs, sizeof a->attrs) != 0)
 		return false;
 	if (a->kind == ENTRY_DIR)
-		return true;
+		return a->mtime_ns == b->mtime_ns;
 	if (a->mtime_ns != b->mtime_ns || a->len != b->len)
 		return false;
 	return a->kind == ENTRY_SYMLINK ? strcmp(a->target, b->target) == 0 : !a->len || memcmp(a->data, b->data, a->len) == 0;
@@ -87,6 +87,15 @@ static void check_members(struct world *w)
 	buf_free(&b);
 }
 
+/* Replicating is nobody's doing. (A death in the middle of it may be taken for somebody's.) */
+static bool knows_dir_time(const struct world *w, int64_t mtime_ns)
+{
+	for (size_t i = 0; i < w->dir_time_count; i++)
+		if (w->dir_times[i] == mtime_ns)
+			return true;
+	return false;
+}
+
 /* R2, of metadata: they are as somebody left them, not half one's and half another's. */
 static void check_metas(struct world *w, const struct machine *m)
 {
@@ -99,6 +108,8 @@ static void check_metas(struct world *w, const struct machine *m)
 		if (in->kind == ENTRY_FILE && !ledger_knows_meta(w, in))
 			world_violation(w, "R2: nobody left %s as it is (inode %llu, mode %o, owner %u/%u, xattrs %u %u, mtime %lld)", a.all[i].path,
 					(unsigned long long)in->id, in->mode, in->uid, in->gid, in->attrs[0], in->attrs[1], (long long)in->mtime_ns);
+		if (in->kind == ENTRY_DIR && w->peace && !w->dirs_ended && !knows_dir_time(w, in->mtime_ns))
+			world_violation(w, "the time of %s is none that a user's doing gave to a directory (%lld)", a.all[i].path, (long long)in->mtime_ns);
 	}
 	free(a.all);
 }

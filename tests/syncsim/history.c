@@ -277,7 +277,7 @@ static bool at_rest(struct world *w)
 		for (size_t k = 0; k < m->tree.now.count; k++)
 			if (simtree_is_left(m->tree.now.all[k].path)) /* it is tried again */
 				return false;
-		if (s.wanted || s.joining || s.compared + 1 < w->count || s.members + 1 != w->count)
+		if (s.wanted || s.untimed || s.joining || s.compared + 1 < w->count || s.members + 1 != w->count)
 			return false;
 		for (unsigned k = 0; k < w->count; k++)
 			if (m->links[k].in)
@@ -348,7 +348,8 @@ int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_r
 	memset(&b, 0, sizeof b);
 	world_init(w, seed, brk, trace);
 	w->users = true;
-	w->faults = world_chance(w, 500);
+	w->peace = world_chance(w, 100);
+	w->faults = !w->peace && world_chance(w, 500);
 	w->one_size = world_chance(w, 250);
 	w->meta_permille = world_chance(w, 300) ? 700 : 80;
 	w->user_permille = (unsigned)world_random(w, 120);
@@ -364,7 +365,7 @@ int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_r
 		machine_boot(&w->m[i]);
 	}
 	while (w->steps < steps && !w->violation[0]) {
-		if (world_random(w, calm) == 0)
+		if (!w->peace && world_random(w, calm) == 0)
 			something_happens(w, &b, &ret->crashes);
 		if (world_chance(w, 20))
 			machine_go_on(some_machine(w));

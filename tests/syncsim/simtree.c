@@ -70,8 +70,25 @@ void names_journal(struct sim_tree *s)
 	simtree_names_copy(&s->now, &s->past[s->past_count++]);
 }
 
+/* A name in it comes or goes. */
+static void touch_parent(struct sim_tree *s, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char dir[ENTRY_PATH_MAX + 1];
+	struct inode *in;
+
+	if (!slash)
+		return;
+	memcpy(dir, path, (size_t)(slash - path));
+	dir[slash - path] = '\0';
+	in = simtree_find(s, dir);
+	if (in)
+		simtree_touch(s, in, true);
+}
+
 void names_add(struct sim_tree *s, const char *path, struct inode *in)
 {
+	touch_parent(s, path);
 	if (s->now.count == s->now.cap) {
 		s->now.cap = s->now.cap ? 2 * s->now.cap : 32;
 		s->now.all = realloc(s->now.all, s->now.cap * sizeof *s->now.all);
@@ -85,6 +102,7 @@ void names_drop(struct sim_tree *s, const char *path)
 {
 	struct name *n = names_find(s, path);
 
+	touch_parent(s, path);
 	if (n)
 		*n = s->now.all[--s->now.count];
 }
@@ -149,6 +167,8 @@ void simtree_touch(struct sim_tree *s, struct inode *in, bool mtime)
 	in->ctime_ns = file_time(s);
 	if (mtime)
 		in->mtime_ns = file_time(s);
+	if (mtime && s->acting && in->kind == ENTRY_DIR)
+		ledger_dir_time(s->m->w, in->mtime_ns);
 }
 
 struct inode *simtree_inode(struct sim_tree *s, enum entry_kind kind)
@@ -174,6 +194,8 @@ void names_move(struct sim_tree *s, const char *from, const char *to)
 	char path[2 * ENTRY_PATH_MAX + 2];
 	size_t n = strlen(from);
 
+	touch_parent(s, from);
+	touch_parent(s, to);
 	for (size_t i = 0; i < s->now.count; i++) {
 		struct name *x = &s->now.all[i];
 
@@ -381,8 +403,11 @@ static int sim_describe(struct tree *t, const char *path, struct tree_stat *ret_
 	ret->mode = in->mode;
 	describe_owners(sim_of(t)->m, in, ret);
 	describe_attrs(in, ret);
-	if (in->kind == ENTRY_DIR)
+	if (in->kind == ENTRY_DIR) {
+		ret->dir_s = ret_st->id.mtime_s;
+		ret->dir_ns = ret_st->id.mtime_ns;
 		return 0;
+	}
 	ret->mtime_s = ret_st->id.mtime_s;
 	ret->mtime_ns = ret_st->id.mtime_ns;
 	ret->size = in->len;

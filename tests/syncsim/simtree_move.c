@@ -55,6 +55,7 @@ static int sim_exchange(struct tree *t, const char *temp, const char *path)
 	names_move(s, at, TREE_CORNER "/between");
 	names_move(s, path, at);
 	names_move(s, TREE_CORNER "/between", path);
+	s->m->w->dirs_ended |= in->kind == ENTRY_DIR || there->kind == ENTRY_DIR;
 	simtree_touch(s, in, false);
 	simtree_touch(s, there, false);
 	names_taken(s, at, path);
@@ -106,6 +107,7 @@ static int sim_remove_dir(struct tree *t, const char *path)
 		return rc;
 	names_journal(s);
 	names_drop(s, path);
+	s->m->w->dirs_ended = true;
 	world_say(s->m->w, "%u removes %s", s->m->number, path);
 	tree_tell(s, path);
 	tree_leave(t);
@@ -114,10 +116,19 @@ static int sim_remove_dir(struct tree *t, const char *path)
 
 static int sim_set_dir_time(struct tree *t, const char *path, int64_t sec, uint32_t ns)
 {
-	(void)path;
-	(void)sec;
-	(void)ns;
-	return tree_enter(t, true);
+	struct inode *in;
+	int rc = tree_resolve(t, path, true, &in);
+
+	if (rc)
+		return rc;
+	if (in->kind != ENTRY_DIR)
+		return -ENOTDIR;
+	simtree_touch(sim_of(t), in, false);
+	in->mtime_ns = sec * 1000000000 + (int64_t)ns;
+	world_say(sim_of(t)->m->w, "%u sets the time of %s", sim_of(t)->m->number, path);
+	tree_tell(sim_of(t), path);
+	tree_leave(t);
+	return 0;
 }
 
 /* --- durability --- */
@@ -321,6 +332,8 @@ void simtree_copy(const struct sim_tree *from, struct sim_tree *to)
 		to->now.all[to->now.count - 1] = from->now.all[i];
 		to->now.all[to->now.count - 1].in = b;
 	}
+	for (size_t i = 0; i < from->now.count; i++) /* names that come touch their directories */
+		to->now.all[i].in->mtime_ns = from->now.all[i].in->mtime_ns;
 	buf_reset(&to->notes);
 	buf_bytes(&to->notes, from->notes.data, from->notes.len);
 	to->notes_synced = to->notes.len;
@@ -363,6 +376,7 @@ int simtree_user_remove(struct sim_tree *s, const char *path)
 		return -ENOTEMPTY;
 	names_journal(s);
 	tree_tell(s, path);
+	s->m->w->dirs_ended |= simtree_is_dir(s, path);
 	names_drop(s, path);
 	return 0;
 }
@@ -383,6 +397,7 @@ int simtree_user_rename(struct sim_tree *s, const char *from, const char *to)
 	names_journal(s);
 	if (there)
 		names_drop(s, to);
+	s->m->w->dirs_ended |= in->kind == ENTRY_DIR;
 	tree_tell(s, from);
 	names_move(s, from, to);
 	simtree_touch(s, in, false);

@@ -742,4 +742,5 @@ void world_free(struct world *w)
 	free(w->tokens);
 	free(w->contents);
 	free(w->metas);
+	free(w->dir_times);
 }

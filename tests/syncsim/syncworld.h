@@ -155,6 +155,7 @@ struct token {                 /* a content that a user wrote */
 	size_t len;
 	unsigned maker;
 	bool closed, released;     /* released: a user replaced or deleted it, or it was only where a disk lost it */
+	bool restored;             /* a user got it back from a trash */
 	bool touched;              /* by more than its making and one deletion */
 	bool vanished;             /* from a machine's tree, and others had it in theirs; no user touched it since */
 	int deleted_by;            /* machine + 1; the deletion is... */
@@ -171,6 +172,10 @@ struct world {
 	uint64_t seed, rng, now_ns, steps, hash;
 	enum sync_break brk;
 	bool trace, faults, users; /* users act; disks fail */
+	bool peace;                /* nothing happens to machines, disks and links */
+	int64_t *dir_times;        /* all that users' doings gave to directories */
+	size_t dir_time_count, dir_time_cap;
+	bool dirs_ended;           /* a directory was removed, moved or replaced: it may have been made again by a node */
 	bool one_size;             /* all contents are as long */
 	unsigned meta_permille;    /* so much of what users do is about metadata alone */
 	unsigned user_permille;    /* between two calls of a process to its tree */
@@ -256,6 +261,7 @@ void ledger_content(struct world *w, const uint8_t *data, size_t len, uint64_t a
 bool ledger_knows(const struct world *w, const uint8_t *data, size_t len);
 /* The metadata that a file has now are somebody's doing. */
 void ledger_meta(struct world *w, const struct inode *in);
+void ledger_dir_time(struct world *w, int64_t mtime_ns);
 bool ledger_knows_meta(const struct world *w, const struct inode *in);
 /* Before and after a disk loses something: what is nowhere any more is nobody's fault. */
 uint8_t *ledger_before(struct world *w, const struct machine *m);

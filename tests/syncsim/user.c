@@ -108,6 +108,17 @@ void ledger_meta(struct world *w, const struct inode *in)
 	w->metas[w->meta_count++] = hash_meta(in);
 }
 
+void ledger_dir_time(struct world *w, int64_t mtime_ns)
+{
+	if (w->dir_time_count == w->dir_time_cap) {
+		w->dir_time_cap = w->dir_time_cap ? 2 * w->dir_time_cap : 64;
+		w->dir_times = realloc(w->dir_times, w->dir_time_cap * sizeof *w->dir_times);
+		if (!w->dir_times)
+			abort();
+	}
+	w->dir_times[w->dir_time_count++] = mtime_ns;
+}
+
 bool ledger_knows_meta(const struct world *w, const struct inode *in)
 {
 	uint64_t h = hash_meta(in);
@@ -214,7 +225,7 @@ uint8_t *ledger_before(struct world *w, const struct machine *m)
 	if (!had)
 		abort();
 	for (size_t i = 0; i < m->tree.now.count; i++)
-		had[token_of(w, m->tree.now.all[i].in)] = 1;
+		had[token_of(w, m->tree.now.all[i].in)] |= strncmp(m->tree.now.all[i].path, TREE_CORNER, strlen(TREE_CORNER)) == 0 ? 2 : 1;
 	return had;
 }
 
@@ -234,6 +245,9 @@ void ledger_after(struct machine *m, uint8_t *before)
 			w->tokens[t].released = true;
 			world_say(w, "token %u was on %u alone, and is lost", t, m->number);
 		}
+		/* What lost a conflict is kept where it did. Who hears of that later, with what that machine did afterwards, does not keep it once more. */
+		if ((before[t] & 2) && !machine_has(m, t, HAS_TRASH))
+			w->tokens[t].released = true;
 	}
 	free(before);
 }
@@ -506,11 +520,15 @@ static void change_meta(struct machine *m)
 		break;
 	default:
 		simtree_touch(&m->tree, in, true);
+		if (world_chance(m->w, 400)) /* touch -d */
+			in->mtime_ns += ((int64_t)world_random(m->w, 7200) - 5400) * 1000000000;
 		break;
 	}
 	simtree_touch(&m->tree, in, false);
 	in->meddled = true;
 	ledger_meta(m->w, in);
+	if (in->kind == ENTRY_DIR)
+		ledger_dir_time(m->w, in->mtime_ns);
 	world_say(m->w, "user of %u changes metadata of %s", m->number, path);
 	machine_event(m, path, false);
 }
@@ -553,9 +571,9 @@ static void use_trash(struct machine *m)
 	t = in ? token_of(m->w, in) : 0;
 	if (in && in->kind == ENTRY_FILE) /* what died while it was set may have half of it, and is in the trash so */
 		ledger_meta(m->w, in);
-	if (t) { /* wanted again: from now on it has to stay */
-		m->w->tokens[t].released = false;
-		m->w->tokens[t].touched = true;
+	if (t) { /* wanted again: from now on it has to stay. Twice, from two trashes, is the same file: who replaces the one replaces the other */
+		m->w->tokens[t].released &= m->w->tokens[t].restored;
+		m->w->tokens[t].restored = m->w->tokens[t].touched = true;
 	}
 	m->w->restored++;
 	forget_deletions(m->w, path);

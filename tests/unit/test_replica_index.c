@@ -71,6 +71,8 @@ static void random_record(uint64_t *r, struct index_record *rec)
 		rec->holders = rng_next(r);
 	if (rng_below(r, 2))
 		rec->stat = (struct index_stat){ .ino = 1 + rng_below(r, 4), .links = 1 + rng_below(r, 2), .mtime_s = -5 };
+	if (rng_below(r, 2))
+		rec->known.dir_s = rng_below(r, 2) ? 7 : -5;
 	rec->young = rec->stat.ino && rng_below(r, 2);
 }
 
@@ -123,6 +125,37 @@ static void assert_seen(struct seen *s, const struct model *m, bool (*want)(cons
 
 static bool all(const struct model *m, unsigned n, uint64_t arg) { (void)m; (void)n; (void)arg; return true; }
 static bool wanted(const struct model *m, unsigned n, uint64_t arg) { (void)arg; return !m->r[n].held; }
+static bool untimed(const struct model *m, unsigned n, uint64_t arg)
+{
+	const struct index_record *r = &m->r[n];
+
+	(void)arg;
+	return r->held && !r->known.deleted && r->known.kind == ENTRY_DIR && r->known.dir_s && r->stat.ino && r->known.dir_s != r->stat.mtime_s;
+}
+
+static void check_wanted_in(struct index_txn *t, const struct model *m)
+{
+	for (unsigned n = 0; n < PATHS; n++) {
+		char p[64], q[64], *slash;
+		bool any = false, is = true;
+
+		path_of(n, p);
+		slash = strrchr(p, '/');
+		if (slash)
+			*slash = '\0';
+		else
+			p[0] = '\0';
+		for (unsigned k = 0; k < PATHS; k++) {
+			size_t len = strlen(p);
+
+			path_of(k, q);
+			any |= m->there[k] && !m->r[k].held && strncmp(q, p, len) == 0 && (!len || q[len] == '/') && !strchr(q + len + (len > 0), '/');
+		}
+		assert_int_equal(index_wanted_in(t, p, strlen(p), &is), 0);
+		assert_int_equal(is, any);
+	}
+}
+
 static bool since(const struct model *m, unsigned n, uint64_t arg) { return m->r[n].position > arg; }
 static bool with_inode(const struct model *m, unsigned n, uint64_t arg) { return m->r[n].stat.ino == arg && m->r[n].stat.links > 1; }
 
@@ -169,6 +202,9 @@ static void check_all(struct index *x, const struct model *m)
 	assert_seen(&s, m, below_d, 1);
 	assert_int_equal(index_wanted(t, UINT32_MAX, see, &s), 0);
 	assert_seen(&s, m, wanted, 0);
+	assert_int_equal(index_untimed(t, UINT32_MAX, see, &s), 0);
+	assert_seen(&s, m, untimed, 0);
+	check_wanted_in(t, m);
 	s.by_position = true;
 	assert_int_equal(index_since(t, 0, UINT32_MAX, see, &s), 0);
 	assert_seen(&s, m, all, 0);
