@@ -400,6 +400,10 @@ static void compared(struct node *n, struct node_peer *p)
 	rc = exchange_join(n, &p->context);
 	if (!rc)
 		rc = exchange_join(n, &p->early);
+	if (!rc)
+		rc = vector_join(&p->context, &p->early);
+	if (!rc)
+		rc = node_tombs_heard(n, p->key, &p->context);
 	p->early.count = 0;
 	if (rc)
 		node_failed(n, rc);
@@ -560,6 +564,8 @@ static int take_mark(struct node *n, struct node_peer *p, const struct frame *f)
 		rc = cursor_end(&c);
 	if (!rc) /* it is said once: an early one counts as well, later */
 		rc = p->compared ? exchange_join(n, &context) : vector_join(&p->early, &context);
+	if (!rc && p->compared)
+		rc = node_tombs_heard(n, p->key, &context);
 	vector_free(&context);
 	return rc;
 }
@@ -605,6 +611,7 @@ int node_up(struct node *n, void *link, const struct frame_hello *h, struct node
 	p->next = n->peers;
 	n->peers = p;
 	*ret = p;
+	node_tombs_unheard(n, p->key);
 	rc = node_members_send(n, p); /* before anything that they made */
 	if (rc)
 		node_failed(n, rc);

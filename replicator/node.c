@@ -297,6 +297,8 @@ static void set_alarm(struct node *n)
 		next = n->self_again_ns;
 	if (!n->tree_job && n->tend_ns < next)
 		next = n->tend_ns;
+	if (!n->tombs_job && n->tombs_ns < next)
+		next = n->tombs_ns;
 	if (node_cuts_alarm(n) < next)
 		next = node_cuts_alarm(n);
 	if (!n->tree_job && node_judge_at(n) < next)
@@ -400,6 +402,7 @@ void node_pump(struct node *n)
 		n->again = false;
 		put_news(n);
 		node_members_due(n);
+		node_tombs_due(n);
 		if (!n->tree_job && !node_start_tend(n) && !node_start_look(n) && !node_start_apply(n))
 			node_start_times(n);
 		node_judge_missing(n);
@@ -453,6 +456,7 @@ void node_status(struct node *n, struct node_status *ret)
 	ret->alerts = n->alerts;
 	ret->members = node_others(n);
 	ret->forgotten = n->forgotten;
+	ret->tombs_gone = n->tombs_gone;
 	ret->joining = n->joining;
 	ret->scanning = n->scanning;
 	ret->halted = n->halted;
@@ -543,6 +547,8 @@ static int recognise(struct node *n, struct index_txn *t, const uint8_t *next)
 		rc = index_context_get(t, &n->context);
 	if (!rc)
 		rc = node_members_load(n, t);
+	if (!rc)
+		rc = node_tombs_load(n, t);
 	return rc;
 }
 
@@ -598,6 +604,8 @@ int node_start(const struct node_options *o, struct node **ret)
 		n->o.missing_percent = NODE_MISSING_PERCENT;
 	if (!n->o.missing_most)
 		n->o.missing_most = NODE_MISSING_MOST;
+	if (!n->o.tombs_keep_ns)
+		n->o.tombs_keep_ns = NODE_TOMBS_KEEP_NS;
 	if (!n->o.trash_keep_ns)
 		n->o.trash_keep_ns = TRASH_KEEP_NS;
 	n->scanning = true;
@@ -695,6 +703,7 @@ void node_free(struct node *n)
 	free_items(&n->waits, false);
 	free_items(&n->intents, true);
 	node_cuts_free(n);
+	node_tombs_free(n);
 	vector_free(&n->context);
 	members_free(&n->members);
 	free(n);

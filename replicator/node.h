@@ -9,7 +9,7 @@
  * the intentions of applying are in the index before it runs. So what a record says of the disk is true, or known to be in doubt, at every moment, also after a
  * crash.
  *
- * Not in here yet: link groups, ignored paths, content inside announcements of others than the maker, forgetting of tombstones.
+ * Not in here yet: link groups, ignored paths, content inside announcements of others than the maker.
  */
 #ifndef CLONELOVE_NODE_H
 #define CLONELOVE_NODE_H
@@ -49,6 +49,8 @@ struct node_host {
 	void (*members)(struct node_host *h);
 };
 
+#define NODE_TOMBS_KEEP_NS (30 * 86400 * 1000000000ull)
+
 struct node_options {
 	struct node_host *host;            /* all outlive the node */
 	struct env *env;
@@ -62,6 +64,7 @@ struct node_options {
 	unsigned peers;                    /* how many others the configuration names: so many there are, until one was met */
 	unsigned missing_percent;          /* 0 = NODE_MISSING_PERCENT of the tree, missing at once, halt the node; over 100: never */
 	uint64_t missing_most;             /* 0 = NODE_MISSING_MOST; so many may be missing in any case */
+	uint64_t tombs_keep_ns;            /* a deletion is not forgotten before it is as old; 0 = NODE_TOMBS_KEEP_NS */
 	uint64_t trash_keep_ns;            /* 0 = TRASH_KEEP_NS; by the trash's clock (trash.h) */
 	uint64_t trash_most_bytes;         /* 0 = no limit */
 };
@@ -127,6 +130,7 @@ enum node_cut_phase node_cut_phase(const struct node *n, const struct node_cut *
 struct node_status {
 	uint64_t dirty, wanted, records, peers, compared; /* compared: peers whose index was compared with ours since they came up */
 	uint64_t alerts;           /* twins seen, and the like */
+	uint64_t tombs_gone;       /* deletions that were forgotten since the start */
 	uint64_t members;          /* others that there are: known, or else configured */
 	bool forgotten;            /* the cluster has forgotten this node: it talks to nobody any more */
 	bool untimed;              /* directories do not have their times yet */

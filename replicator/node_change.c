@@ -128,6 +128,8 @@ int node_version(struct node *n, struct index_txn *t, struct entry *e, const str
 	d.seq = vector_get(&n->context, d.inc) + 1;
 	if (b && b->stamp > parent)
 		parent = b->stamp;
+	if (n->floor > parent) /* what was forgotten may have been about this path */
+		parent = n->floor;
 	for (struct node_peer *p = n->peers; p && count < CLOCKS_MAX; p = p->next)
 		clocks[count++] = now_us + (uint64_t)p->clock_us;
 	rc = a ? vector_join(&known, &a->known) : 0;

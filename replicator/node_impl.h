@@ -1,5 +1,5 @@
 /*
- * node_impl.h - the inside of the core: node.c (start, jobs, time), node_change.c (versions), node_members.c (who there is), node_cut.c (being in sync),
+ * node_impl.h - the inside of the core: node.c (start, jobs, time), node_change.c (versions), node_members.c (who there is), node_cut.c (being in sync), node_tombs.c (forgetting deletions),
  * node_look.c (examining), node_want.c (what is wanted, applying), node_time.c (times of directories), node_trash.c (the trash), node_missing.c (R5),
  * fetch.c (contents from peers), serve.c (contents for peers), exchange.c (indexes). All of it on the core's thread but the run() of jobs.
  */
@@ -88,6 +88,11 @@ struct node {
 	uint64_t self_again_ns;        /* our record is not written anew before; 0 = at once */
 	bool self_late;                /* it is to be, then */
 	struct node_cut *cuts;
+	struct heard *heard;           /* the contexts of members, as they said last */
+	uint64_t floor;                /* stamps that are given are later */
+	uint64_t tombs_ns, tombs_after; /* when the next tombstones are looked for, behind which position */
+	uint64_t tombs_gone;
+	bool tombs_job;
 	uint64_t cut_requests;
 	uint64_t began_ns, lost_ns;    /* when this process began; when a peer went down last */
 	bool context_news, intent_news; /* not in the index yet */
@@ -177,6 +182,13 @@ void node_cuts_peer_down(struct node *n, const struct node_peer *p);
 int node_cut_asked(struct node *n, struct node_peer *p, const struct frame *f);
 int node_cut_answered(struct node *n, struct node_peer *p, const struct frame *f);
 void node_cuts_free(struct node *n);
+
+/* --- node_tombs.c --- */
+int node_tombs_load(struct node *n, struct index_txn *t);
+void node_tombs_due(struct node *n);
+int node_tombs_heard(struct node *n, const uint8_t *node, const struct vector *context); /* what it says that it knows */
+void node_tombs_unheard(struct node *n, const uint8_t *node);
+void node_tombs_free(struct node *n);
 
 /* --- node_look.c --- */
 bool node_start_look(struct node *n);  /* a job was started */

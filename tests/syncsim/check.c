@@ -138,6 +138,34 @@ static void check_trash(struct machine *m)
 	m->tree.acting = false;
 }
 
+struct old { struct machine *m; struct vector context; };
+
+/* A deletion whose maker was lost before it said what it knew is covered by nobody, and stays. */
+static int find_old(void *user, const char *path, size_t len, const struct index_record *r)
+{
+	struct old *o = user;
+	struct machine *m = o->m;
+	uint64_t now_us = m->env.real_ns(&m->env) / 1000;
+
+	if (r->known.deleted && vector_covers(&o->context, &r->known.dot) && r->known.stamp + 2 * (m->w->tombs_ns / 1000) + 1000000 < now_us)
+		world_violation(m->w, "deletions: %u remembers that of %.*s", m->number, (int)len, path);
+	return 0;
+}
+
+void check_forgotten(struct world *w)
+{
+	struct index_txn *t;
+
+	for (unsigned i = 0; i < w->count; i++) {
+		struct old o = { &w->m[i], VECTOR_INIT };
+
+		if (index_begin(w->m[i].index, false, &t) || index_context_get(t, &o.context) || index_since(t, 0, UINT32_MAX, find_old, &o))
+			abort();
+		index_abort(t);
+		vector_free(&o.context);
+	}
+}
+
 void check_end(struct world *w)
 {
 	struct node_status first, s;

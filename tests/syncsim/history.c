@@ -48,7 +48,7 @@ static void lose_disk(struct machine *m, struct machine *image)
 }
 
 /* A backup of tree and index, brought back later. */
-struct backup { bool there; unsigned of; struct machine m; uint8_t key[32]; };
+struct backup { bool there; unsigned of; struct machine m; uint8_t key[32]; bool noted; /* all that was in its tree was in its index */ };
 
 static void take_backup(struct world *w, struct backup *b)
 {
@@ -59,6 +59,7 @@ static void take_backup(struct world *w, struct backup *b)
 	b->there = true;
 	b->of = m->number;
 	memcpy(b->key, m->key, sizeof b->key);
+	b->noted = machine_idle(m);
 	b->m.w = w;
 	b->m.env = m->env;
 	b->m.number = m->number;
@@ -76,9 +77,11 @@ static void bring_back(struct world *w, struct backup *b)
 	struct machine *m = &w->m[b->of];
 	uint8_t *before;
 	char from[256], to[256];
+	bool index;
 
 	if (!b->there)
 		return;
+	index = world_chance(w, 500);
 	before = ledger_before(w, m);
 	machine_kill(m);
 	ledger_unfirm(m, true);
@@ -86,7 +89,7 @@ static void bring_back(struct world *w, struct backup *b)
 	m->tree.emptied = false;
 	simtree_copy(&b->m.tree, &m->tree);
 	m->owners = b->m.owners;
-	if (world_chance(w, 500)) {
+	if (index) {
 		machine_forget_index(m);
 		snprintf(from, sizeof from, "%s/backup.mdb", m->dir);
 		snprintf(to, sizeof to, "%s/data.mdb", m->dir);
@@ -98,6 +101,8 @@ static void bring_back(struct world *w, struct backup *b)
 	machine_reset(m);
 	world_say(w, "%u is as it was backed up", m->number);
 	ledger_after(m, before);
+	if (!index || !b->noted)
+		ledger_stale(m);
 	b->there = false;
 }
 
@@ -184,6 +189,7 @@ static void something_happens(struct world *w, struct backup *b, uint64_t *crash
 		machine_forget_index(m);
 		ledger_unfirm(m, true);
 		world_say(w, "%u has lost its index", m->number);
+		ledger_stale(m);
 	} else if (what < 76) {
 		lose_disk(m, NULL);
 	} else if (what < 78 && m != o && !o->crashed) {
@@ -335,6 +341,41 @@ static void ask_all(struct world *w)
 	}
 }
 
+/*
+ * One is backed up, and users of others go on. Deletions are forgotten, all that are due; then one comes back from its backup, who knows nothing of them, and finds nobody who remembers. What it has and others
+ * deleted is deleted there as well.
+ */
+static void return_late(struct world *w, struct backup *b)
+{
+	uint64_t until;
+
+	take_backup(w, b);
+	for (uint64_t acts = 5 + world_random(w, 20); acts && !w->violation[0]; acts--) {
+		struct machine *m = some_machine(w);
+
+		if (m->number != b->of)
+			user_act(m);
+		for (unsigned i = 0; i < 20; i++)
+			world_step(w);
+	}
+	if (!w->violation[0])
+		come_to_rest(w);
+	until = w->now_ns + 3 * w->tombs_ns + 2000000000;
+	while (w->now_ns < until && !w->violation[0])
+		if (!world_step(w))
+			w->now_ns = until;
+	come_to_rest(w);
+	if (!w->violation[0])
+		check_forgotten(w);
+	if (w->violation[0] || !b->there)
+		return;
+	bring_back(w, b);
+	machine_boot(&w->m[b->of]);
+	come_to_rest(w);
+	if (!w->violation[0])
+		check_end(w);
+}
+
 int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_result *ret)
 {
 	struct world *w = malloc(sizeof *w);
@@ -355,6 +396,7 @@ int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_r
 	w->user_permille = (unsigned)world_random(w, 120);
 	w->keep_ns = world_chance(w, 300) ? 5000000000ull + world_random(w, 20000000000ull) : TRASH_KEEP_NS;
 	w->missing_percent = world_chance(w, 350) ? 50 : 101;
+	w->tombs_ns = world_chance(w, 400) ? 100000000ull + world_random(w, world_chance(w, 500) ? 1000000000ull : 20000000000ull) : 0;
 	w->user_ops_most = 10 + world_random(w, 100);
 	steps = 300 + world_random(w, 2500);
 	calm = 20 + world_random(w, 200); /* steps between two blows */
@@ -386,6 +428,8 @@ int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_r
 		check_end(w);
 	if (!w->violation[0])
 		ask_all(w);
+	if (!w->violation[0] && w->tombs_ns)
+		return_late(w, &b);
 	snprintf(ret->violation, sizeof ret->violation, "%s", w->violation);
 	ret->hash = w->hash;
 	ret->steps = w->steps;
@@ -393,6 +437,14 @@ int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_r
 	ret->purged = w->purged;
 	ret->restored = w->restored;
 	ret->emptied = w->emptied;
+	for (unsigned i = 0; i < w->count; i++) {
+		struct node_status s = { 0 };
+
+		if (w->m[i].node)
+			node_status(w->m[i].node, &s);
+		ret->tombs_gone += s.tombs_gone;
+	}
+	ret->tombs_gone += w->tombs_gone;
 	ret->virtual_ms = w->now_ns / 1000000;
 	for (unsigned i = 0; i < w->count; i++) {
 		snprintf(path, sizeof path, "%s/backup.mdb", w->m[i].dir);

@@ -340,6 +340,8 @@ void machine_forget_index(struct machine *m)
 
 static void end_process(struct machine *m)
 {
+	struct node_status s;
+
 	for (unsigned i = 0; i < m->w->count; i++)
 		if (i != m->number && (m->links[i].peer || m->w->m[i].links[m->number].peer)) {
 			m->links[i].peer = NULL;
@@ -352,6 +354,8 @@ static void end_process(struct machine *m)
 		j->drop(j);
 	}
 	cut_drop(m);
+	node_status(m->node, &s);
+	m->w->tombs_gone += s.tombs_gone;
 	node_free(m->node);
 	m->node = NULL;
 	admit_free(m->admit);
@@ -416,7 +420,7 @@ void machine_boot(struct machine *m)
 {
 	struct node_options o = { .host = &m->host, .env = &m->env, .tree = &m->tree.t, .name = "m", .address = m->address,
 				  .peers = (unsigned)__builtin_popcount(m->seeds),
-				  .trash_keep_ns = m->w->keep_ns,
+				  .trash_keep_ns = m->w->keep_ns, .tombs_keep_ns = m->w->tombs_ns,
 				  .missing_percent = m->w->missing_percent, .missing_most = 1 };
 	uint8_t id[INDEX_ID_BYTES];
 	int rc;
@@ -496,6 +500,7 @@ void machine_rejoin(struct machine *m)
 	ledger_unfirm(m, true);
 	machine_forget_index(m);
 	machine_new_key(m);
+	ledger_stale(m);
 }
 
 bool machine_idle(const struct machine *m)

@@ -181,6 +181,7 @@ struct world {
 	unsigned user_permille;    /* between two calls of a process to its tree */
 	uint64_t keep_ns;          /* how long the trash is kept */
 	unsigned missing_percent;  /* over 100: nodes never halt for what is missing */
+	uint64_t tombs_ns;         /* how long deletions are remembered at the least; 0 = for longer than any history */
 	unsigned count;
 	struct machine m[NODES_MAX];
 	struct inode *inodes;
@@ -194,7 +195,7 @@ struct world {
 	size_t content_count, content_cap;
 	uint64_t *metas;           /* all metadata of files that users ever left, hashed */
 	size_t meta_count, meta_cap;
-	uint64_t user_ops, user_ops_most, purged, restored, emptied;
+	uint64_t user_ops, user_ops_most, purged, restored, emptied, tombs_gone;
 	struct forget forgets[FORGETS_MAX];
 	size_t forget_count;
 	char violation[512];
@@ -268,6 +269,8 @@ uint8_t *ledger_before(struct world *w, const struct machine *m);
 void ledger_after(struct machine *m, uint8_t *before);
 void ledger_firm(struct machine *m);             /* its deletions are in its index */
 void ledger_unfirm(struct machine *m, bool all);
+/* Its tree comes without what was known of it: what was deleted so long ago that the deletion was forgotten may come back. */
+void ledger_stale(struct machine *m);
 enum has { HAS_TREE, HAS_TRASH }; /* in its tree; or the trash */
 bool machine_has(struct machine *m, uint32_t token, enum has where);
 
@@ -275,10 +278,11 @@ void ledger_vanish(struct machine *m);           /* all of what is in its tree i
 bool machine_go_on(struct machine *m);           /* if it halted for what is missing, somebody looks, and tells it */
 
 /* --- history.c --- */
-struct history_result { char violation[512]; uint64_t hash, steps, user_ops, crashes, virtual_ms, purged, restored, emptied; };
+struct history_result { char violation[512]; uint64_t hash, steps, user_ops, crashes, virtual_ms, purged, restored, emptied, tombs_gone; };
 int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_result *ret);
 
 /* --- check.c --- */
 void check_end(struct world *w);
+void check_forgotten(struct world *w);           /* deletions that were due to be forgotten are */
 
 #endif

@@ -264,6 +264,12 @@ void ledger_firm(struct machine *m)
 			m->w->tokens[t].firm = true;
 }
 
+void ledger_stale(struct machine *m)
+{
+	for (uint32_t t = 1; t <= m->w->token_count && m->w->tombs_ns; t++)
+		m->w->tokens[t].touched |= machine_has(m, t, HAS_TREE);
+}
+
 void ledger_unfirm(struct machine *m, bool all)
 {
 	/* Who comes back with less than it knew loses to others, and so may a version that vanished elsewhere. */
