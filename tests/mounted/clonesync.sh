@@ -1,6 +1,6 @@
 #!/bin/bash
 # Three members of a cluster in network namespaces: files of all kinds, kills under load, a network that is cut, and the commands.
-# timeout: 180
+# timeout: 300
 # sanitized: yes
 set -u
 cd "$(dirname "$0")/../.." || exit 2
