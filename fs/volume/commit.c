@@ -565,10 +565,10 @@ static void sync_pass(struct volume *v, uint64_t lsn)
 	answer_synced(v);
 	commit_answer(v);
 	v->syncing = false;
-	if (v->sync_again) {
-		v->sync_again = false;
+	/* Who asked meanwhile may have been answered by what this pass synced: waking a thread for nothing costs more than asking. */
+	if (v->sync_again && (next_unsynced(v) || active_wanted(v, 0)))
 		commit_kick_sync(v);
-	}
+	v->sync_again = false;
 	v->busy--;
 }
 
