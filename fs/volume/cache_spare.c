@@ -5,7 +5,8 @@
  * extent to convert, no journal commit), so files go round: the data of a committed segment moves to a sparse file of its size, and
  * the log file becomes a spare; once the budget is used up, evicted log files do. A segment of more than half a file that was
  * seldom synced (a stream) stays where it is: to copy it costs more than its successor's syncs gain. A file is made anew only when no spare
- * is left, so what is under way to the store comes back to be used again.
+ * is left, so what is under way to the store comes back to be used again; it is written in full first where the last segment was synced often, as a
+ * database's is: then the first round is as quick as the later ones.
  *
  * Nothing here carries durability: a committed segment is in the store.
  */
@@ -71,7 +72,7 @@ static int recycle(struct cache *c, struct entry *e, const char *name)
 	segment_name(e->id, old);
 	pthread_mutex_unlock(&c->mu);
 	segment_unref(seg);
-	rc = segment_prepare(c->o.disk, old, name);
+	rc = segment_prepare(c->o.disk, old, name, false);
 	pthread_mutex_lock(&c->mu);
 	c->used += e->usage_bytes; /* the spare's from now on */
 	if (rc)
@@ -111,11 +112,13 @@ static int recycle_victim(struct cache *c, struct entry *e, const char *name)
 static int make_new(struct cache *c, const char *name)
 {
 	int rc = cache_reserve(c, CACHE_LOG_CHARGE);
+	bool fill;
 
 	if (rc)
 		return rc;
+	fill = c->synced_often;
 	pthread_mutex_unlock(&c->mu);
-	rc = segment_prepare(c->o.disk, NULL, name);
+	rc = segment_prepare(c->o.disk, NULL, name, fill);
 	pthread_mutex_lock(&c->mu);
 	if (rc)
 		cache_discard(c, name, NULL, CACHE_LOG_CHARGE);
@@ -207,7 +210,7 @@ static void replace_file(struct cache *c, struct entry *e, struct segment *n, co
 	e->seg = n; /* open, and kept open by our pin: readers go on with it whatever its name is */
 	pthread_mutex_unlock(&c->mu);
 	segment_unref(old);
-	rc = segment_prepare(c->o.disk, name, spare);
+	rc = segment_prepare(c->o.disk, name, spare, false);
 	moved = c->o.disk->rename(c->o.disk, tmp, name);
 	if (moved == 0)
 		segment_moved(n, name);
@@ -229,6 +232,13 @@ static void replace_file(struct cache *c, struct entry *e, struct segment *n, co
 		cache_remove(c, e);
 		cache_discard(c, tmp, NULL, usage);
 	}
+}
+
+static bool synced_often(const struct segment *s)
+{
+	uint32_t len = segment_data_len(s);
+
+	return len && segment_sync_count(s) >= 1 + len / SYNC_OFTEN_BYTES;
 }
 
 static bool worth_moving(const struct segment *s, uint32_t len)
@@ -308,6 +318,7 @@ static void settle_run(struct job *j)
 	segment_committed(s);
 	pthread_mutex_lock(&c->mu);
 	e->failed = segment_failed(s);
+	c->synced_often = synced_often(s);
 	if (drop && !e->gone)
 		drop_file(c, e);
 	else if (!e->gone && !move_out(c, e))

@@ -23,6 +23,8 @@
 #include "disk.h"
 #include "err.h"
 
+#define FILL_BYTES (256u << 10)
+
 struct posix_disk {
 	struct disk disk;
 	int dir_fd, lock_fd;
@@ -154,6 +156,20 @@ static int posix_fallocate_mode(struct disk_file *f, int mode, uint64_t off, uin
 static int posix_allocate(struct disk_file *f, uint64_t off, uint64_t len)
 {
 	return posix_fallocate_mode(f, 0, off, len);
+}
+
+static int posix_fill(struct disk_file *f, uint64_t off, uint64_t len)
+{
+	static const uint8_t zero[FILL_BYTES];
+	int rc = posix_allocate(f, off, len);
+
+	for (; rc == 0 && len; off += FILL_BYTES) {
+		size_t n = len < FILL_BYTES ? (size_t)len : FILL_BYTES;
+
+		rc = posix_pwrite(f, zero, n, off);
+		len -= n;
+	}
+	return rc;
 }
 
 static int posix_punch(struct disk_file *f, uint64_t off, uint64_t len)
@@ -295,7 +311,7 @@ static int posix_free_bytes(struct disk *d, uint64_t *ret)
 
 static const struct disk posix_table = {
 	.open = posix_open, .close = posix_close, .pread = posix_pread, .pwrite = posix_pwrite, .sync = posix_sync,
-	.allocate = posix_allocate, .truncate = posix_truncate, .punch = posix_punch, .size = posix_size,
+	.allocate = posix_allocate, .fill = posix_fill, .truncate = posix_truncate, .punch = posix_punch, .size = posix_size,
 	.usage = posix_usage, .rename = posix_rename, .unlink = posix_unlink, .mkdir = posix_mkdir,
 	.sync_dir = posix_sync_dir, .list = posix_list, .free_bytes = posix_free_bytes,
 };

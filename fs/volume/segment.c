@@ -371,7 +371,7 @@ uint64_t segment_disk_usage(struct segment *s)
 
 /* --- making files --- */
 
-static int make_spare(struct disk *d, struct disk_file *f)
+static int make_spare(struct disk *d, struct disk_file *f, bool fill)
 {
 	static const uint8_t zero[PAGE];
 	int rc = d->pwrite(f, zero, sizeof(zero), 0);
@@ -379,13 +379,13 @@ static int make_spare(struct disk *d, struct disk_file *f)
 	if (rc == 0)
 		rc = d->truncate(f, SEGMENT_FILE_BYTES);
 	if (rc == 0)
-		rc = d->allocate(f, 0, SEGMENT_FILE_BYTES);
+		rc = fill && d->fill ? d->fill(f, 0, SEGMENT_FILE_BYTES) : d->allocate(f, 0, SEGMENT_FILE_BYTES);
 	if (rc == 0 || rc == -EOPNOTSUPP)
 		rc = d->sync(f);
 	return rc;
 }
 
-int segment_prepare(struct disk *d, const char *recycled, const char *spare_name)
+int segment_prepare(struct disk *d, const char *recycled, const char *spare_name, bool fill)
 {
 	struct disk_file *f;
 	int rc = 0;
@@ -396,7 +396,7 @@ int segment_prepare(struct disk *d, const char *recycled, const char *spare_name
 		rc = d->open(d, spare_name, recycled ? DISK_WRITE : DISK_CREATE, &f);
 	if (rc)
 		return rc;
-	rc = make_spare(d, f);
+	rc = make_spare(d, f, fill && !recycled);
 	d->close(f);
 	if (rc == 0)
 		rc = d->sync_dir(d, "");

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <stdio.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -34,6 +35,7 @@ struct fault_disk {
 	const char *prefix; /* of the names whose syncs are counted, */
 	bool hold;          /* and wait */
 	unsigned waiting, counted;
+	atomic_uint filled;
 };
 
 struct fault_file {
@@ -282,6 +284,20 @@ static int f_allocate(struct disk_file *p, uint64_t off, uint64_t len)
 	return rc;
 }
 
+static int f_fill(struct disk_file *p, uint64_t off, uint64_t len)
+{
+	struct disk *below = disk_of(p->disk)->below;
+	int rc = below->fill ? strike(p->disk, FAULT_ALLOCATE) : f_allocate(p, off, len);
+
+	if (rc || !below->fill)
+		return rc;
+	pthread_rwlock_rdlock(&disk_of(p->disk)->still);
+	rc = below->fill(file_of(p)->below, off, len);
+	pthread_rwlock_unlock(&disk_of(p->disk)->still);
+	atomic_fetch_add(&disk_of(p->disk)->filled, rc == 0);
+	return rc;
+}
+
 static int f_truncate(struct disk_file *p, uint64_t size)
 {
 	return disk_of(p->disk)->below->truncate(file_of(p)->below, size);
@@ -396,7 +412,7 @@ static int f_free_bytes(struct disk *d, uint64_t *ret)
 }
 
 static const struct disk table = {
-	.open = f_open, .close = f_close, .pread = f_pread, .pwrite = f_pwrite, .sync = f_sync, .allocate = f_allocate,
+	.open = f_open, .close = f_close, .pread = f_pread, .pwrite = f_pwrite, .sync = f_sync, .allocate = f_allocate, .fill = f_fill,
 	.truncate = f_truncate, .punch = f_punch, .size = f_size, .usage = f_usage, .rename = f_rename, .unlink = f_unlink,
 	.mkdir = f_mkdir, .sync_dir = f_sync_dir, .list = f_list, .free_bytes = f_free_bytes,
 };
@@ -534,6 +550,11 @@ static int add_usage(void *user, const char *name)
 		s->bytes += n;
 	s->x->below->close(f);
 	return 0;
+}
+
+unsigned fault_disk_filled(struct disk *d)
+{
+	return atomic_load(&disk_of(d)->filled);
 }
 
 uint64_t fault_disk_usage(struct disk *d)

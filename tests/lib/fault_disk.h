@@ -37,5 +37,7 @@ int fault_disk_power_loss(struct disk *d, uint64_t seed);
 uint64_t fault_disk_usage(struct disk *d);
 unsigned fault_disk_open_files(struct disk *d);
 unsigned fault_disk_open_peak(struct disk *d);
+/* How many files were written in full ahead of use. */
+unsigned fault_disk_filled(struct disk *d);
 
 #endif

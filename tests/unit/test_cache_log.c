@@ -244,6 +244,33 @@ static void test_large_files(void **state)
 	assert_int_equal(gets(), 0);
 }
 
+/* Where segments are synced often, a file that is made anew is written in full beforehand; for a stream that would only cost. */
+static void test_filled_ahead(void **state)
+{
+	struct segment *s[3];
+	unsigned i;
+
+	(void)state;
+	open_cache(400 * MIB, false);
+	for (i = 0; i < 3; i++) {
+		(void)commit(new_log(i + 1, 8 * MIB, true));
+		settle();
+	}
+	assert_int_equal(fault_disk_filled(d), 0);
+	s[0] = new_log(10, 8 * MIB, true);
+	sync_often(s[0]);
+	(void)commit(s[0]);
+	settle();
+	for (i = 0; i < 3; i++) { /* more than there are spares */
+		s[i] = new_log(11 + i, 8 * MIB, true);
+		settle();
+	}
+	assert_true(fault_disk_filled(d) > 0);
+	for (i = 0; i < 3; i++)
+		(void)commit(s[i]);
+	settle();
+}
+
 static void test_log_budget(void **state)
 {
 	struct segment *s[16], *extra;
@@ -615,7 +642,7 @@ int main(void)
 {
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		T(test_log_life), T(test_recycling), T(test_files_go_round), T(test_files_go_round_full), T(test_large_files), T(test_log_budget), T(test_small_log_in_outage),
+		T(test_log_life), T(test_recycling), T(test_files_go_round), T(test_files_go_round_full), T(test_large_files), T(test_filled_ahead), T(test_log_budget), T(test_small_log_in_outage),
 		T(test_restart_with_log), T(test_unwanted_log), T(test_stale_ref), T(test_much_log),
 		T(test_failed_file_not_recycled), T(test_chaos), T(test_sync_failed_log),
 	};
