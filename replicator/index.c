@@ -16,7 +16,7 @@
 #include "err.h"
 #include "index_impl.h"
 
-#define INDEX_FORMAT 1u
+#define INDEX_FORMAT 2u
 #define OWN_STATE ".state"  /* u32 format, 16 ID, u64 position, count, wanted, next_dir */
 #define OWN_STATE_BYTES (4 + INDEX_ID_BYTES + 32)
 
@@ -42,7 +42,7 @@ static int read_state(struct index_txn *t, uint8_t *ret_id)
 	t->count = cursor_u64(&c);
 	t->wanted = cursor_u64(&c);
 	t->next_dir = cursor_u64(&c);
-	rc = format > INDEX_FORMAT ? ERR_NEWER_FORMAT : cursor_end(&c);
+	rc = format > INDEX_FORMAT ? ERR_NEWER_FORMAT : format < INDEX_FORMAT ? ERR_CORRUPT : cursor_end(&c);
 	buf_free(&b);
 	return rc;
 }

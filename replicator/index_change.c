@@ -2,7 +2,7 @@
  * index_change.c - storing records, and what follows from them: positions, wanted, contents, inodes, leaves, sums; values and block lists.
  *
  * Invariant: for each record, and for nothing else, there is a P key of its position, an L key, a W key if it is not held, an H key if it
- * is a held file with contents, a T key if it is a held directory with another time than is known, an I key if its inode has more than one link. test_replica_index checks it after every change.
+ * is a held file with contents, a T key if it is a held directory with another time than is known, an I key if it is a file on the disk. test_replica_index checks it after every change.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -74,7 +74,7 @@ static size_t derived(unsigned n, const char *path, size_t len, const struct ind
 	case 4:
 		return untimed(r) ? index_key('T', p, out) : 0;
 	default:
-		return r->stat.links > 1 && r->stat.ino ? index_key_number('I', r->stat.ino, p, out) : 0;
+		return r->stat.ino && (r->held ? &r->known : &r->disk)->kind == ENTRY_FILE ? index_key_number('I', r->stat.ino, p, out) : 0;
 	}
 }
 

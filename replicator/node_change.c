@@ -480,12 +480,31 @@ static int look_at_child(void *user, const char *path, size_t len, const struct 
 	return node_look(c->n, path, len, false, false, 0);
 }
 
+struct links { struct node *n; const char *path; size_t len; const struct index_stat *st; };
+
+static int look_at_link(void *user, const char *path, size_t len, const struct index_record *r)
+{
+	const struct links *l = user;
+
+	if ((len == l->len && memcmp(path, l->path, len) == 0) || !node_on_disk(r) || (l->st && memcmp(&r->stat, l->st, sizeof r->stat) == 0))
+		return 0;
+	return node_look(l->n, path, len, false, false, 0);
+}
+
+int node_look_at_links(struct node *n, struct index_txn *t, const char *path, uint64_t ino, const struct index_stat *st)
+{
+	struct links l = { n, path, strlen(path), st };
+
+	return ino ? index_with_inode(t, ino, look_at_link, &l) : 0;
+}
+
 int node_found(struct node *n, struct index_txn *t, const char *path, struct examine_result *x)
 {
 	struct children below = { n, 0, 0 };
 	struct index_record r;
 	size_t len = strlen(path);
 	const struct entry *had;
+	struct index_stat was;
 	bool none, parent, other;
 	int rc;
 
@@ -494,6 +513,7 @@ int node_found(struct node *n, struct index_txn *t, const char *path, struct exa
 	none = rc == -ENOENT;
 	if (none)
 		rc = 0;
+	was = r.stat;
 	had = rc ? NULL : node_on_disk(&r);
 	/* Gone, and not known of: it came and went. */
 	other = (x->verdict != EXAMINE_SAME && x->verdict != EXAMINE_CHANGED) || !had || r.stat.ino != x->stat.id.ino;
@@ -530,6 +550,10 @@ int node_found(struct node *n, struct index_txn *t, const char *path, struct exa
 			rc = found_changed(n, t, path, none, &r, x);
 	}
 	index_record_free(&r);
+	if (!rc && was.links > 1 && other)
+		rc = node_look_at_links(n, t, path, was.ino, NULL);
+	if (!rc && (x->verdict == EXAMINE_SAME || x->verdict == EXAMINE_CHANGED) && x->stat.kind == ENTRY_FILE && x->stat.id.links > 1)
+		rc = node_look_at_links(n, t, path, x->stat.id.ino, &x->stat.id);
 	if (!rc && other)
 		rc = node_look_at_parent(n, path);
 	if (!rc)

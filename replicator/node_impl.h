@@ -160,6 +160,8 @@ int node_decide(struct node *n, struct index_txn *t, const char *path, size_t le
 /* Records that have no version get one, those of asked leaves alone (a bitmap; NULL = all). *ret_left: others remain. */
 int node_adopt(struct node *n, const uint8_t *leaves, bool *ret_left);
 /* What was found at a path (node_look.c). */
+/* Files that had this inode, other than path, are looked at if they did not have this stat (NULL: in any case): what is done by one name is done by all. */
+int node_look_at_links(struct node *n, struct index_txn *t, const char *path, uint64_t ino, const struct index_stat *st);
 int node_found(struct node *n, struct index_txn *t, const char *path, struct examine_result *x);
 /* Commits with the context and the intents, if rc is 0, else aborts; then our position is that of the index. */
 int node_commit(struct node *n, struct index_txn *t, int rc);

@@ -124,6 +124,8 @@ static int note_applied(struct node *n, struct index_txn *t, struct want *w, str
 	if (!rc && i->doubt)
 		rc = node_look(n, w->path, len, false, true, NODE_AGAIN_NS);
 	index_record_free(&r);
+	if (!rc && i->disk && i->stat.links > 1) /* a name of it went */
+		rc = node_look_at_links(n, t, w->path, i->stat.ino, NULL);
 	node_wait_over(n, w->path, len);
 	node_intent_over(n, w->path);
 	return rc;

@@ -17,6 +17,7 @@ struct serve_job {
 	/* while looking for one that has it */
 	struct buf data;
 	unsigned tried;
+	struct buf stale;      /* paths that are not as recorded */
 };
 
 static void job_free(struct node_job *j)
@@ -27,6 +28,7 @@ static void job_free(struct node_job *j)
 		exchange_free_peer(s->p);
 	buf_free(&s->frame);
 	buf_free(&s->data);
+	buf_free(&s->stale);
 	free(s);
 }
 
@@ -55,6 +57,8 @@ static int read_piece(struct serve_job *s, const char *path, const struct index_
 			s->data.len = 0;
 	}
 	t->close(f);
+	if (!rc && !s->data.len) /* not what the record says any more, if only in a link's time */
+		buf_str16(&s->stale, path, strlen(path));
 	return rc ? rc : s->data.len > 0;
 }
 
@@ -109,7 +113,16 @@ static void done(struct node_job *j)
 	struct serve_job *s = (struct serve_job *)(void *)j;
 	struct node *n = s->n;
 
+	struct cursor c = cursor_make(s->stale.data, s->stale.err ? 0 : s->stale.len);
+
 	node_job_over(n);
+	while (cursor_left(&c)) {
+		size_t len;
+		const char *path = (const char *)cursor_str16(&c, &len);
+
+		if (node_look(n, path, len, false, false, 0))
+			break;
+	}
 	if (!s->p->down && !s->frame.err)
 		n->o.host->send(n->o.host, s->p->link, &s->frame);
 	job_free(j);

@@ -259,14 +259,15 @@ void tree_leave(struct tree *t)
 	}
 }
 
-static void fill_stat(const struct inode *in, struct tree_stat *ret)
+static void fill_stat(const struct sim_tree *s, const struct inode *in, struct tree_stat *ret)
 {
 	memset(ret, 0, sizeof *ret);
 	ret->carried = true;
 	ret->kind = in->kind;
 	ret->id.ino = in->id;
 	ret->id.size = in->kind == ENTRY_FILE ? in->len : 0;
-	ret->id.links = 1;
+	for (size_t i = 0; i < s->now.count; i++)
+		ret->id.links += s->now.all[i].in == in;
 	ret->id.mtime_s = in->mtime_ns / 1000000000;
 	ret->id.mtime_ns = (uint32_t)(in->mtime_ns % 1000000000);
 	ret->id.ctime_s = in->ctime_ns / 1000000000;
@@ -318,7 +319,7 @@ static int sim_stat(struct tree *t, const char *path, struct tree_stat *ret)
 	int rc = tree_resolve(t, path, false, &in);
 
 	if (!rc)
-		fill_stat(in, ret);
+		fill_stat(sim_of(t), in, ret);
 	return rc;
 }
 
@@ -344,7 +345,7 @@ static int sim_list(struct tree *t, const char *dir, tree_visit visit, void *use
 
 		if (!names_below(all.all[i].path, dir) || names_in_corner(all.all[i].path) || strchr(name, '/'))
 			continue;
-		fill_stat(all.all[i].in, &st);
+		fill_stat(s, all.all[i].in, &st);
 		rc = visit(user, name, strlen(name), &st);
 	}
 	free(all.all);
@@ -397,7 +398,7 @@ static int sim_describe(struct tree *t, const char *path, struct tree_stat *ret_
 
 	if (rc)
 		return rc;
-	fill_stat(in, ret_st);
+	fill_stat(sim_of(t), in, ret_st);
 	entry_free(ret);
 	ret->kind = in->kind;
 	ret->mode = in->mode;
@@ -456,7 +457,7 @@ static int sim_fstat(struct tree_file *f, struct tree_stat *ret)
 	int rc = tree_enter(&f->s->t, false);
 
 	if (!rc)
-		fill_stat(f->in, ret);
+		fill_stat(f->s, f->in, ret);
 	return rc;
 }
 
@@ -696,7 +697,7 @@ static int sim_stat_temp(struct tree *t, const char *temp, struct tree_stat *ret
 	int rc = tree_resolve_temp(t, temp, false, &in);
 
 	if (!rc)
-		fill_stat(in, ret);
+		fill_stat(sim_of(t), in, ret);
 	return rc;
 }
 
@@ -711,6 +712,7 @@ static int sim_remove_temp(struct tree *t, const char *temp)
 	if (in->kind == ENTRY_DIR && !names_is_empty(s, tree_corner(CORNER_TMP, temp)))
 		return -ENOTEMPTY;
 	names_journal(s);
+	simtree_touch(s, in, false); /* it may have other names */
 	names_drop(s, tree_corner(CORNER_TMP, temp));
 	tree_leave(t);
 	return 0;

@@ -311,8 +311,18 @@ void simtree_copy(const struct sim_tree *from, struct sim_tree *to)
 	to->past_count = 0;
 	for (size_t i = 0; i < from->now.count; i++) {
 		const struct inode *a = from->now.all[i].in;
-		struct inode *b = simtree_inode(to, a->kind);
+		struct inode *b = NULL;
 
+		for (size_t k = 0; k < i; k++) /* another name of it */
+			if (from->now.all[k].in == a)
+				b = to->now.all[k].in;
+		if (b) {
+			names_add(to, from->now.all[i].path, b);
+			to->now.all[to->now.count - 1] = from->now.all[i];
+			to->now.all[to->now.count - 1].in = b;
+			continue;
+		}
+		b = simtree_inode(to, a->kind);
 		b->mode = a->mode;
 		b->uid = a->uid;
 		b->gid = a->gid;
@@ -361,9 +371,25 @@ int simtree_user_put(struct sim_tree *s, const char *path, struct inode *in)
 	if (there && there->kind == ENTRY_DIR)
 		return -EISDIR;
 	names_journal(s);
-	if (there)
+	if (there) {
+		simtree_touch(s, there, false); /* it may have other names */
 		names_drop(s, path);
+	}
 	names_add(s, path, in);
+	tree_tell(s, path);
+	return 0;
+}
+
+/* Another name of it: nothing is told of the others. */
+int simtree_user_link(struct sim_tree *s, const char *path, struct inode *in)
+{
+	int rc = names_parent(s, path);
+
+	if (rc || simtree_find(s, path))
+		return rc ? rc : -EEXIST;
+	names_journal(s);
+	names_add(s, path, in);
+	simtree_touch(s, in, false);
 	tree_tell(s, path);
 	return 0;
 }
@@ -377,6 +403,7 @@ int simtree_user_remove(struct sim_tree *s, const char *path)
 	names_journal(s);
 	tree_tell(s, path);
 	s->m->w->dirs_ended |= simtree_is_dir(s, path);
+	simtree_touch(s, simtree_find(s, path), false);
 	names_drop(s, path);
 	return 0;
 }
@@ -395,8 +422,10 @@ int simtree_user_rename(struct sim_tree *s, const char *from, const char *to)
 	if (there && there->kind == ENTRY_DIR && !names_is_empty(s, to))
 		return -ENOTEMPTY;
 	names_journal(s);
-	if (there)
+	if (there) {
+		simtree_touch(s, there, false);
 		names_drop(s, to);
+	}
 	s->m->w->dirs_ended |= in->kind == ENTRY_DIR;
 	tree_tell(s, from);
 	names_move(s, from, to);

@@ -242,6 +242,7 @@ void simtree_free(struct sim_tree *s);
 struct inode *simtree_find(const struct sim_tree *s, const char *path);
 /* What users do; 0 or -errno. */
 int simtree_user_put(struct sim_tree *s, const char *path, struct inode *in); /* replaces a file */
+int simtree_user_link(struct sim_tree *s, const char *path, struct inode *in);
 int simtree_user_remove(struct sim_tree *s, const char *path);
 int simtree_user_rename(struct sim_tree *s, const char *from, const char *to);
 struct inode *simtree_inode(struct sim_tree *s, enum entry_kind kind);

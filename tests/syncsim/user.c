@@ -469,6 +469,19 @@ static void make_symlink(struct machine *m)
 	}
 }
 
+static void link_one(struct machine *m)
+{
+	char from[64], to[64];
+	struct inode *in = some_file(m, from);
+
+	some_path(m->w, false, to);
+	if (!in || in->writers || simtree_user_link(&m->tree, to, in))
+		return;
+	touch_token(m, in);
+	forget_deletions(m->w, to);
+	world_say(m->w, "user of %u links %s to %s", m->number, to, from);
+}
+
 static void rename_one(struct machine *m)
 {
 	char from[64], to[64];
@@ -614,6 +627,8 @@ void user_act(struct machine *m)
 		make_dir(m);
 	else if (what < 88)
 		make_symlink(m);
+	else if (what < 92)
+		link_one(m);
 	else
 		rename_one(m);
 	s->acting = false;

@@ -157,7 +157,7 @@ static void check_wanted_in(struct index_txn *t, const struct model *m)
 }
 
 static bool since(const struct model *m, unsigned n, uint64_t arg) { return m->r[n].position > arg; }
-static bool with_inode(const struct model *m, unsigned n, uint64_t arg) { return m->r[n].stat.ino == arg && m->r[n].stat.links > 1; }
+static bool with_inode(const struct model *m, unsigned n, uint64_t arg) { return arg && m->r[n].stat.ino == arg && (m->r[n].held ? &m->r[n].known : &m->r[n].disk)->kind == ENTRY_FILE; }
 
 static bool with_hash(const struct model *m, unsigned n, uint64_t arg)
 {
