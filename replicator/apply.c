@@ -78,6 +78,12 @@ static int make_file(struct tree *t, struct apply_item *i)
 	return rc;
 }
 
+/* The same file, as far as a rename leaves that to be seen. */
+static bool same_file(const struct index_stat *a, const struct index_stat *b)
+{
+	return a->ino == b->ino && a->size == b->size && a->mtime_s == b->mtime_s && a->mtime_ns == b->mtime_ns;
+}
+
 static int make(struct tree *t, struct apply_item *i)
 {
 	bool unknown;
@@ -99,12 +105,6 @@ static int make(struct tree *t, struct apply_item *i)
 }
 
 /* --- comparing --- */
-
-/* The same file, as far as a rename leaves that to be seen. */
-static bool same_file(const struct index_stat *a, const struct index_stat *b)
-{
-	return a->ino == b->ino && a->size == b->size && a->mtime_s == b->mtime_s && a->mtime_ns == b->mtime_ns;
-}
 
 static bool young(struct env *env, const struct index_stat *s)
 {
@@ -293,6 +293,38 @@ static void place(struct tree *t, struct env *env, struct apply_item *i)
 		t->close(f);
 }
 
+/*
+ * Another name of a file that has all it should have, and that nobody has open: under a lease, so that it goes on being so until it has its name. False: that is not
+ * what it was, and it is to be made.
+ */
+static bool place_link(struct tree *t, struct env *env, struct apply_item *i)
+{
+	struct tree_stat st;
+	struct tree_file *f;
+	int quiet;
+
+	if (t->link_from(t, i->link_from, i->temp))
+		return false;
+	if (t->open_temp(t, i->temp, &f)) {
+		t->remove_temp(t, i->temp);
+		return false;
+	}
+	quiet = t->quiet(f);
+	if (quiet != 1 || t->fstat(f, &st) || !same_file(&st.id, &i->link_stat)) {
+		t->close(f);
+		t->remove_temp(t, i->temp);
+		if (quiet == 0)
+			i->outcome = APPLY_BUSY;
+		return quiet == 0;
+	}
+	if (i->disk)
+		place_over(t, env, i, &st.id, f);
+	else
+		place_new(t, env, i, &st.id, f);
+	t->close(f);
+	return true;
+}
+
 static bool is_as_recorded(struct tree *t, struct apply_item *i, struct index_stat *ret_id)
 {
 	/* A write in the same tick would not show. It sets both times. */
@@ -419,6 +451,8 @@ static void one(struct tree *t, struct env *env, struct apply_item *i)
 		return;
 	}
 	if (i->in_place && change_in_place(t, env, i))
+		return;
+	if (i->link_from && place_link(t, env, i))
 		return;
 	rc = make(t, i);
 	if (!rc) {

@@ -38,6 +38,8 @@ struct apply_item {
 	bool young;                    /* index_record.young, of stat */
 	bool known;                    /* `want` knows of `disk`, or has its content: no need to keep it */
 	bool in_place;                 /* a file that has the content of `disk`: the metadata may be set where it is. The content is still to be had below */
+	const char *link_from;         /* or NULL: a path whose inode it should share, */
+	struct index_stat link_stat;   /* if it still is this. Else it is made as follows */
 	/* the content of a file, one of */
 	const void *bytes;             /* all of it (may be NULL where the size is 0), */
 	const char *copy_from;         /* or a path of the tree that should have it, */

@@ -79,7 +79,7 @@ bool entry_path_valid(const char *path, size_t len)
 
 /* --- bytes --- */
 
-static bool has_link(const struct entry *e)
+bool entry_linked(const struct entry *e)
 {
 	return memcmp(e->link, zeros, ENTRY_LINK_BYTES) != 0;
 }
@@ -101,7 +101,7 @@ static bool valid(const struct entry *e)
 		return false;
 	if ((e->dot.seq == 0) != (e->stamp == 0) || e->stamp == UINT64_MAX || !vector_covers(&e->known, &e->dot))
 		return false;
-	if (!file && (e->size || memcmp(e->hash, zeros, HASH_BYTES) != 0 || has_link(e) || e->unsettled))
+	if (!file && (e->size || memcmp(e->hash, zeros, HASH_BYTES) != 0 || entry_linked(e) || e->unsettled))
 		return false;
 	if (e->size > ENTRY_SIZE_MAX || (e->deleted && e->xattrs_len && e->kind != ENTRY_DIR))
 		return false;
@@ -118,7 +118,7 @@ static void put_name(struct buf *out, const char *name)
 
 void entry_encode(const struct entry *e, struct buf *out)
 {
-	unsigned flags = (e->deleted ? FLAG_DELETED : 0) | (e->unsettled ? FLAG_UNSETTLED : 0) | (has_link(e) ? FLAG_LINK : 0) |
+	unsigned flags = (e->deleted ? FLAG_DELETED : 0) | (e->unsettled ? FLAG_UNSETTLED : 0) | (entry_linked(e) ? FLAG_LINK : 0) |
 			 (e->xattrs_len ? FLAG_XATTRS : 0) | (e->dir_s || e->dir_ns ? FLAG_DIR_TIME : 0);
 
 	if (!valid(e) || e->xattrs_len > ENTRY_XATTRS_MAX) {
@@ -272,7 +272,7 @@ int entry_decode(struct cursor *c, struct entry *ret)
 	}
 	if (!c->err && (flags & FLAG_LINK)) {
 		cursor_copy(c, e.link, ENTRY_LINK_BYTES);
-		if (!has_link(&e))
+		if (!entry_linked(&e))
 			c->err = c->err ? c->err : ERR_CORRUPT;
 	}
 	if (!c->err && e.kind == ENTRY_SYMLINK && !e.deleted)

@@ -62,6 +62,7 @@ void entry_encode(const struct entry *e, struct buf *out);
 /* Takes hostile bytes; consumes exactly one entry. 0, ERR_CORRUPT, ERR_NEWER_FORMAT, -ENOMEM; *ret is written only on success. */
 int entry_decode(struct cursor *c, struct entry *ret);
 
+bool entry_linked(const struct entry *e); /* it has a link group */
 bool entry_path_valid(const char *path, size_t len);
 
 /* The same thing would lie on the disk, names of owners compared before their numbers. Versions and link groups are not looked at, nor

@@ -88,6 +88,9 @@ int index_with_hash(struct index_txn *t, const uint8_t *hash, index_visit visit,
 /* Files that had this inode when they were last looked at. */
 int index_with_inode(struct index_txn *t, uint64_t ino, index_visit visit, void *user);
 
+/* Files on the disk by their link group. */
+int index_with_link(struct index_txn *t, const uint8_t *link, index_visit visit, void *user);
+
 uint64_t index_position(struct index_txn *t);      /* the last one given */
 uint64_t index_count(struct index_txn *t);         /* records */
 uint64_t index_wanted_count(struct index_txn *t);

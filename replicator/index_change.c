@@ -2,7 +2,7 @@
  * index_change.c - storing records, and what follows from them: positions, wanted, contents, inodes, leaves, sums; values and block lists.
  *
  * Invariant: for each record, and for nothing else, there is a P key of its position, an L key, a W key if it is not held, an H key if it
- * is a held file with contents, a T key if it is a held directory with another time than is known, an I key if it is a file on the disk. test_replica_index checks it after every change.
+ * is a held file with contents, a T key if it is a held directory with another time than is known, an I key if it is a file on the disk, a G key if that has a link group. test_replica_index checks it after every change.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -71,6 +71,16 @@ static size_t derived(unsigned n, const char *path, size_t len, const struct ind
 		return r->held ? 0 : index_key('W', p, out);
 	case 3:
 		return r->held && !r->known.deleted && r->known.kind == ENTRY_FILE && r->known.size ? index_key_hash(r->known.hash, p, out) : 0;
+	case 5: {
+		const struct entry *e = r->held ? &r->known : r->on_disk ? &r->disk : NULL;
+		size_t k = e && !e->deleted && entry_linked(e) ? index_key('G', p, out) : 0;
+
+		if (!k)
+			return 0;
+		memmove(out + 1 + ENTRY_LINK_BYTES, out + 1, k - 1);
+		memcpy(out + 1, e->link, ENTRY_LINK_BYTES);
+		return k + ENTRY_LINK_BYTES;
+	}
 	case 4:
 		return untimed(r) ? index_key('T', p, out) : 0;
 	default:
@@ -78,7 +88,7 @@ static size_t derived(unsigned n, const char *path, size_t len, const struct ind
 	}
 }
 
-#define DERIVED 6u
+#define DERIVED 7u
 
 static int change_derived(struct index_txn *t, const char *path, size_t len, const struct index_place *p, const struct index_record *r, bool add)
 {

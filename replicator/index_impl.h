@@ -11,6 +11,7 @@
  *     T dir name          nothing: a directory whose time is to be set
  *     L leaf dir name     nothing: by leaf of the sums
  *     H hash dir name     nothing: held files by content
+ *     G link dir name     nothing: files on the disk by link group
  *     I inode dir name    nothing: files by inode: another name may come at any time
  *     B hash              a list of block hashes
  *     V name              small values; those with a dot before their name are the index's own

@@ -110,6 +110,14 @@ int index_wanted(struct index_txn *t, unsigned most, index_visit fn, void *user)
 	return walk_keys(t, (const uint8_t *)"W", 1, 1, 1, most, fn, user);
 }
 
+int index_with_link(struct index_txn *t, const uint8_t *link, index_visit fn, void *user)
+{
+	uint8_t key[1 + ENTRY_LINK_BYTES] = { 'G' };
+
+	memcpy(key + 1, link, ENTRY_LINK_BYTES);
+	return walk_keys(t, key, sizeof key, sizeof key, sizeof key, UINT32_MAX, fn, user);
+}
+
 int index_untimed(struct index_txn *t, unsigned most, index_visit fn, void *user)
 {
 	return walk_keys(t, (const uint8_t *)"T", 1, 1, 1, most, fn, user);

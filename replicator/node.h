@@ -9,7 +9,7 @@
  * the intentions of applying are in the index before it runs. So what a record says of the disk is true, or known to be in doubt, at every moment, also after a
  * crash.
  *
- * Not in here yet: link groups, ignored paths, content inside announcements of others than the maker.
+ * Not in here yet: ignored paths, content inside announcements of others than the maker.
  */
 #ifndef CLONELOVE_NODE_H
 #define CLONELOVE_NODE_H

@@ -28,7 +28,7 @@ bool node_live(const struct index_record *r)
 
 static bool same(const struct entry *a, const struct entry *b)
 {
-	return entry_same(a, b) && a->unsettled == b->unsettled;
+	return entry_same(a, b) && a->unsettled == b->unsettled && memcmp(a->link, b->link, sizeof a->link) == 0;
 }
 
 static void take(struct entry *to, struct entry *from)
@@ -480,6 +480,78 @@ static int look_at_child(void *user, const char *path, size_t len, const struct 
 	return node_look(c->n, path, len, false, false, 0);
 }
 
+/* --- link groups --- */
+
+struct group { const char *path; size_t len; bool there; uint8_t link[ENTRY_LINK_BYTES]; };
+
+static int note_group(void *user, const char *path, size_t len, const struct index_record *r)
+{
+	const struct entry *d = node_on_disk(r);
+	struct group *g = user;
+
+	if ((len == g->len && memcmp(path, g->path, len) == 0) || !d)
+		return 0;
+	g->there = true;
+	if (entry_linked(d))
+		memcpy(g->link, d->link, sizeof g->link);
+	return entry_linked(d);
+}
+
+/*
+ * The group of a file that was found. While it is the inode that it was, its group is what it was: that another name went is no change of this one. Another inode has
+ * the group of the other names that are known of it; without any it is a file like others.
+ */
+static int find_group(struct node *n, struct index_txn *t, const char *path, const struct index_record *r, const struct index_stat *st, uint8_t *ret)
+{
+	static const uint8_t none[ENTRY_LINK_BYTES];
+	struct group g = { path, strlen(path), false, { 0 } };
+	const struct entry *d = node_on_disk(r);
+	int rc = 0;
+
+	memcpy(ret, none, ENTRY_LINK_BYTES);
+	if (d && d->kind == ENTRY_FILE && entry_linked(d) && r->stat.ino == st->ino) {
+		memcpy(ret, d->link, ENTRY_LINK_BYTES);
+		return 0;
+	}
+	if (st->links > 1)
+		rc = index_with_inode(t, st->ino, note_group, &g);
+	if (rc < 0)
+		return rc;
+	rc = 0;
+	if (g.there && memcmp(g.link, none, sizeof none) == 0) { /* theirs, too */
+		n->o.env->random(n->o.env, g.link, sizeof g.link);
+		rc = node_look_at_links(n, t, path, st->ino, NULL);
+	}
+	memcpy(ret, g.link, ENTRY_LINK_BYTES);
+	return rc;
+}
+
+/* All is as it was but the group: a change like any other, unless something later is wanted there anyway. */
+static int found_link(struct node *n, struct index_txn *t, const char *path, struct index_record *r, const struct index_stat *st)
+{
+	const struct entry *d = node_on_disk(r);
+	uint8_t link[ENTRY_LINK_BYTES];
+	struct entry e;
+	int rc = 0;
+
+	if (!d || d->kind != ENTRY_FILE)
+		return 0;
+	rc = find_group(n, t, path, r, st, link);
+	if (rc || memcmp(link, d->link, sizeof link) == 0)
+		return rc;
+	if (!r->held || !d->dot.seq) { /* no version of its own */
+		memcpy(r->held ? r->known.link : r->disk.link, link, sizeof link);
+		return index_put(t, path, strlen(path), r);
+	}
+	entry_init(&e);
+	rc = entry_copy(&r->known, &e);
+	memcpy(e.link, link, sizeof link);
+	if (!rc)
+		rc = local_change(n, t, path, false, r, &e, st, NULL);
+	entry_free(&e);
+	return rc;
+}
+
 struct links { struct node *n; const char *path; size_t len; const struct index_stat *st; };
 
 static int look_at_link(void *user, const char *path, size_t len, const struct index_record *r)
@@ -514,6 +586,10 @@ int node_found(struct node *n, struct index_txn *t, const char *path, struct exa
 	if (none)
 		rc = 0;
 	was = r.stat;
+	if (!rc && x->verdict == EXAMINE_CHANGED && x->found.kind == ENTRY_FILE)
+		rc = find_group(n, t, path, &r, &x->stat.id, x->found.link);
+	if (!rc && x->verdict == EXAMINE_SAME)
+		rc = found_link(n, t, path, &r, &x->stat.id);
 	had = rc ? NULL : node_on_disk(&r);
 	/* Gone, and not known of: it came and went. */
 	other = (x->verdict != EXAMINE_SAME && x->verdict != EXAMINE_CHANGED) || !had || r.stat.ino != x->stat.id.ino;

@@ -24,6 +24,7 @@ struct dirty { /* a path to look at */
 	struct pathmap_item at;        /* first */
 	uint64_t due_ns, since_ns;     /* since: when it was first found busy, or could not be read; 0 */
 	bool deep, hash;
+	bool name;                     /* because another name of it is looked at */
 	bool first;                    /* the first scan is to look at it */
 	bool held;                     /* it is gone, and nobody is told yet (node_missing.c) */
 };

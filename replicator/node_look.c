@@ -272,6 +272,18 @@ static void done(struct node_job *j)
 
 /* --- choosing --- */
 
+static int look_at_name(void *user, const char *path, size_t len, const struct index_record *r)
+{
+	struct node *n = user;
+	struct dirty *d;
+	int rc = node_on_disk(r) ? node_look(n, path, len, false, false, 0) : 0;
+
+	d = rc ? NULL : (struct dirty *)(void *)pathmap_get(&n->dirty, path, len);
+	if (d)
+		d->name = true;
+	return rc;
+}
+
 static int add(struct node *n, struct index_txn *t, struct look_job *l, struct dirty *d)
 {
 	struct look *k = &l->looks[l->count];
@@ -289,6 +301,11 @@ static int add(struct node *n, struct index_txn *t, struct look_job *l, struct d
 		return rc;
 	}
 	k->have = !rc;
+	if (k->have && k->record.stat.links > 1 && !d->name) { /* all its names, in one transaction */
+		rc = index_with_inode(t, k->record.stat.ino, look_at_name, n);
+		if (rc)
+			node_failed(n, rc);
+	}
 	k->deep = d->deep;
 	k->o.hash_anyway = d->hash;
 	k->first = d->first;

@@ -19,7 +19,7 @@ struct want {
 	char *path;
 	struct entry want, disk;
 	struct announced *content;
-	char *copy_from;
+	char *copy_from, *link_from;
 };
 
 struct apply_job {
@@ -94,6 +94,7 @@ static void job_free(struct node_job *j)
 		entry_free(&a->wants[i].disk);
 		free(a->wants[i].content);
 		free(a->wants[i].copy_from);
+		free(a->wants[i].link_from);
 	}
 	free(a);
 }
@@ -124,6 +125,8 @@ static int note_applied(struct node *n, struct index_txn *t, struct want *w, str
 	if (!rc && i->doubt)
 		rc = node_look(n, w->path, len, false, true, NODE_AGAIN_NS);
 	index_record_free(&r);
+	if (!rc && i->link_from) /* a name of it came */
+		rc = node_look_at_links(n, t, w->path, i->now.ino, &i->now);
 	if (!rc && i->disk && i->stat.links > 1) /* a name of it went */
 		rc = node_look_at_links(n, t, w->path, i->stat.ino, NULL);
 	node_wait_over(n, w->path, len);
@@ -490,6 +493,70 @@ static int plan_content(struct node *n, struct index_txn *t, const char *path, s
 	return i->copy_from ? 0 : plan_fetch(n, t, path, r, i, ret);
 }
 
+/* --- links --- */
+
+struct mate { const char *path; size_t len; const struct entry *want; uint64_t ino; char *found; struct index_stat stat; bool other; };
+
+/* A file of the group that has all that is wanted. */
+static int note_member(void *user, const char *path, size_t len, const struct index_record *r)
+{
+	struct mate *m = user;
+
+	if ((len == m->len && memcmp(path, m->path, len) == 0) || !r->held || !entry_same(&r->known, m->want) || !r->stat.ctime_s)
+		return 0;
+	m->found = strndup(path, len);
+	m->stat = r->stat;
+	return m->found ? 1 : -ENOMEM;
+}
+
+/* Another name of the inode that is not to be one. */
+static int note_other(void *user, const char *path, size_t len, const struct index_record *r)
+{
+	struct mate *m = user;
+
+	if ((len == m->len && memcmp(path, m->path, len) == 0) || !node_on_disk(r))
+		return 0;
+	m->other |= r->known.deleted || memcmp(r->known.link, m->want->link, ENTRY_LINK_BYTES) != 0;
+	return 0;
+}
+
+/* Whose inode it is to share; or nothing is to be done on the disk, since it does, or has one for itself: *ret DECIDED. */
+static int plan_link(struct node *n, struct index_txn *t, const char *path, struct index_record *r, struct want *w, struct apply_item *i, enum plan *ret)
+{
+	struct mate m = { .path = path, .len = strlen(path), .want = &r->known };
+	const struct entry *disk = node_on_disk(r);
+	bool all_but_link = disk && disk->kind == ENTRY_FILE && entry_same(disk, &r->known) && disk->unsettled == r->known.unsettled;
+	struct entry e;
+	int rc = entry_linked(&r->known) ? index_with_link(t, r->known.link, note_member, &m) : 0;
+
+	if (rc >= 0 && r->stat.links > 1 && !m.found)
+		rc = index_with_inode(t, r->stat.ino, note_other, &m);
+	w->link_from = m.found;
+	i->link_from = m.found;
+	i->link_stat = m.stat;
+	if (rc < 0 || !all_but_link || (m.found ? m.stat.ino != r->stat.ino : m.other))
+		return rc < 0 ? rc : 0;
+	entry_init(&e);
+	rc = entry_copy(&r->known, &e);
+	*ret = PLAN_DECIDED;
+	if (!rc) {
+		struct index_stat st = r->stat;
+
+		rc = node_applied(n, t, path, m.len, r, &e, &st);
+	}
+	entry_free(&e);
+	return rc;
+}
+
+/* Members of a group one after the other: the second is a name of the first. */
+static bool group_under_way(const struct apply_job *a, const struct index_record *r)
+{
+	for (size_t k = 0; k + 1 < a->count; k++)
+		if (entry_linked(&r->known) && memcmp(a->wants[k].want.link, r->known.link, ENTRY_LINK_BYTES) == 0)
+			return true;
+	return false;
+}
+
 /* --- choosing --- */
 
 static int plan(struct node *n, struct index_txn *t, const char *path, struct index_record *r, struct want *w, struct apply_item *i, enum plan *ret)
@@ -502,6 +569,8 @@ static int plan(struct node *n, struct index_txn *t, const char *path, struct in
 		rc = plan_dir_goes(n, t, path, r, ret);
 	if (!rc && *ret == PLAN_ITEM && !r->known.deleted)
 		rc = plan_parent(n, t, path, r, ret);
+	if (!rc && *ret == PLAN_ITEM && !r->known.deleted && r->known.kind == ENTRY_FILE)
+		rc = plan_link(n, t, path, r, w, i, ret);
 	if (!rc && *ret == PLAN_ITEM && !r->known.deleted && r->known.kind == ENTRY_FILE)
 		rc = plan_content(n, t, path, r, w, i, ret);
 	return rc;
@@ -518,7 +587,7 @@ static int fill(struct node *n, const char *path, struct index_record *r, struct
 		rc = entry_copy(disk, &w->disk);
 		content = disk->kind == ENTRY_FILE && !r->known.deleted && r->known.kind == ENTRY_FILE && disk->size == r->known.size &&
 			  memcmp(disk->hash, r->known.hash, HASH_BYTES) == 0;
-		i->in_place = content && !disk->unsettled && (!wait || !wait->no_copy);
+		i->in_place = content && !disk->unsettled && !i->link_from && (!wait || !wait->no_copy);
 	}
 	if (!rc)
 		rc = node_intent(n, path, &r->known, i->in_place || dirs ? disk : NULL);
@@ -569,7 +638,7 @@ static int choose(struct node *n, struct index_txn *t, struct apply_job *a, bool
 		w->path = strndup(path, len);
 		a->count++; /* what is half made is freed with the job */
 		rc = w->path ? index_get(t, path, len, &r) : -ENOMEM;
-		if (!rc && !r.held)
+		if (!rc && !r.held && !group_under_way(a, &r))
 			rc = plan(n, t, w->path, &r, w, i, &p);
 		if (!rc && p == PLAN_ITEM)
 			rc = fill(n, w->path, &r, w, i);
@@ -579,6 +648,7 @@ static int choose(struct node *n, struct index_txn *t, struct apply_job *a, bool
 			free(w->path);
 			free(w->content);
 			free(w->copy_from);
+			free(w->link_from);
 			memset(w, 0, sizeof *w);
 			memset(i, 0, sizeof *i);
 		}

@@ -39,6 +39,24 @@ static bool same_inode(const struct inode *a, const struct inode *b)
 	return a->kind == ENTRY_SYMLINK ? strcmp(a->target, b->target) == 0 : !a->len || memcmp(a->data, b->data, a->len) == 0;
 }
 
+/* The first name of the same inode. */
+static const char *first_name(const struct names *a, size_t i)
+{
+	size_t k = 0;
+
+	while (a->all[k].in != a->all[i].in)
+		k++;
+	return a->all[k].path;
+}
+
+/* R1 counts which names are names of one file. */
+static void compare_links(struct world *w, const struct names *a, const struct names *b, unsigned x, unsigned y)
+{
+	for (size_t i = 0; i < a->count && i < b->count; i++)
+		if (strcmp(first_name(a, i), first_name(b, i)) != 0)
+			world_violation(w, "R1: %s is a name of %s on %u, of %s on %u", a->all[i].path, first_name(a, i), x, first_name(b, i), y);
+}
+
 static void compare(struct world *w, const struct machine *x, const struct machine *y)
 {
 	struct names a = { NULL, 0, 0 }, b = { NULL, 0, 0 };
@@ -57,6 +75,7 @@ static void compare(struct world *w, const struct machine *x, const struct machi
 				on ? on->mode : 0, in ? in->uid : 0, in ? in->gid : 0, on ? on->uid : 0, on ? on->gid : 0,
 				in ? in->attrs[0] : 0, in ? in->attrs[1] : 0, on ? on->attrs[0] : 0, on ? on->attrs[1] : 0, in ? (long long)in->mtime_ns : 0, on ? (long long)on->mtime_ns : 0);
 	}
+	compare_links(w, &a, &b, x->number, y->number);
 	free(a.all);
 	free(b.all);
 }

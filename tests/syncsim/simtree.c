@@ -579,10 +579,25 @@ static int sim_make_symlink(struct tree *t, const char *temp, const char *target
 
 static int sim_link_from(struct tree *t, const char *path, const char *temp)
 {
-	(void)t;
-	(void)path;
-	(void)temp;
-	return -EOPNOTSUPP;
+	struct sim_tree *s = sim_of(t);
+	struct inode *in, *there;
+	int rc = tree_resolve(t, path, true, &in);
+
+	if (!rc && in->kind == ENTRY_DIR)
+		rc = -EPERM;
+	if (!rc)
+		rc = tree_resolve_temp(t, temp, true, &there) == 0 ? -EEXIST : 0;
+	if (rc || s->m->crashed || s->missing)
+		return rc ? rc : -EIO;
+	in = simtree_find(s, path); /* users were there between */
+	if (!in || in->kind == ENTRY_DIR)
+		return -ENOENT;
+	names_journal(s);
+	names_add(s, tree_corner(CORNER_TMP, temp), in);
+	simtree_touch(s, in, false);
+	world_say(s->m->w, "%u links %s", s->m->number, path);
+	tree_leave(t);
+	return 0;
 }
 
 static uint32_t owner_number(const struct machine *m, const char *name, uint32_t number)

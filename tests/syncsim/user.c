@@ -167,6 +167,16 @@ static void release(struct machine *m, const struct inode *in)
 	}
 }
 
+/* Has it, beside `but`, a name in the tree? */
+static bool has_name(const struct machine *m, const struct inode *in, const char *but)
+{
+	for (size_t i = 0; i < m->tree.now.count; i++)
+		if (m->tree.now.all[i].in == in && strncmp(m->tree.now.all[i].path, TREE_CORNER, strlen(TREE_CORNER)) != 0 &&
+		    (!but || strcmp(m->tree.now.all[i].path, but) != 0))
+			return true;
+	return false;
+}
+
 static void touch_token(struct machine *m, const struct inode *in)
 {
 	uint32_t t = in ? token_of(m->w, in) : 0;
@@ -393,6 +403,13 @@ static void remove_file(struct machine *m)
 		s.scanning |= strncmp(m->tree.now.all[i].path, CORNER_TMP, strlen(CORNER_TMP)) == 0 &&
 			      m->tree.now.all[i].path[strlen(CORNER_TMP)] == TREE_TEMP_KEEP;
 	/* While scanning, what was being put in place when the process died may be taken for never having been there. */
+	if (has_name(m, in, path)) { /* it is not deleted */
+		if (t)
+			m->w->tokens[t].touched = true;
+		world_say(m->w, "user of %u removes %s, a name of token %u", m->number, path, t);
+		simtree_user_remove(&m->tree, path);
+		return;
+	}
 	if (t && m->node && !s.joining && !s.scanning && !m->w->tokens[t].touched && !m->w->tokens[t].deleted_by) {
 		m->w->tokens[t].deleted_by = (int)m->number + 1;
 		snprintf(m->w->tokens[t].deleted_at, sizeof m->w->tokens[t].deleted_at, "%s", path);
@@ -588,8 +605,10 @@ static void use_trash(struct machine *m)
 	}
 	in = simtree_find(&m->tree, path);
 	t = in ? token_of(m->w, in) : 0;
-	if (in && in->kind == ENTRY_FILE) /* what died while it was set may have half of it, and is in the trash so */
+	if (in && in->kind == ENTRY_FILE) { /* what died while it was made may have half of it, and is in the trash so */
 		ledger_meta(m->w, in);
+		ledger_content(m->w, in->data, in->len, 0);
+	}
 	if (t) { /* wanted again: from now on it has to stay. Twice, from two trashes, is the same file: who replaces the one replaces the other */
 		m->w->tokens[t].released &= m->w->tokens[t].restored;
 		m->w->tokens[t].restored = m->w->tokens[t].touched = true;

@@ -334,6 +334,44 @@ static void in_place(void **state)
 	assert_int_equal(count_in(".clonesync/tmp"), 0);
 }
 
+/* Another name of a file that has all that is wanted; not of one that somebody writes into, or that is another by now. */
+static void linking(void **state)
+{
+	struct tree_stat st;
+	uint64_t ino;
+	int fd;
+
+	(void)state;
+	put("g", "one");
+	put("f", "old");
+	assert_int_equal(t->stat(t, "g", &st), 0);
+	item.link_stat = st.id;
+	ino = st.id.ino;
+	believe("f");
+	want_file("one");
+	want.mode = 0644;
+	want.mtime_s = st.id.mtime_s;
+	want.mtime_ns = st.id.mtime_ns;
+	item.known = true;
+	item.link_from = "g";
+	fd = open(at("g"), O_WRONLY);
+	assert_true(fd >= 0);
+	assert_int_equal(go("f"), APPLY_BUSY);
+	close(fd);
+	assert_text("f", "old");
+	assert_int_equal(go("f"), APPLY_DONE);
+	assert_true(inode_of("f") == ino && item.now.ino == ino && item.now.links == 2 && !item.doubt);
+	assert_int_equal(count_in(".clonesync/tmp"), 0);
+	/* g is not what it was: made instead, and g stays as it is. */
+	put("g", "else!");
+	believe("f");
+	assert_int_equal(go("f"), APPLY_DONE);
+	assert_true(inode_of("f") != ino);
+	assert_text("f", "one");
+	assert_text("g", "else!");
+	assert_int_equal(count_in(".clonesync/tmp"), 0);
+}
+
 static void deleting(void **state)
 {
 	(void)state;
@@ -389,7 +427,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_new_file, setup, teardown), cmocka_unit_test_setup_teardown(replacing, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_edit_meanwhile, setup, teardown), cmocka_unit_test_setup_teardown(an_open_writer, setup, teardown),
-		cmocka_unit_test_setup_teardown(in_place, setup, teardown), cmocka_unit_test_setup_teardown(deleting, setup, teardown), cmocka_unit_test_setup_teardown(a_file_for_a_directory, setup, teardown),
+		cmocka_unit_test_setup_teardown(in_place, setup, teardown), cmocka_unit_test_setup_teardown(linking, setup, teardown), cmocka_unit_test_setup_teardown(deleting, setup, teardown), cmocka_unit_test_setup_teardown(a_file_for_a_directory, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

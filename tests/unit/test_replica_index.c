@@ -65,6 +65,8 @@ static void random_record(uint64_t *r, struct index_record *rec)
 	}
 	rec->held = rng_below(r, 2);
 	rec->on_disk = !rec->held && rng_below(r, 2);
+	if (rec->known.kind == ENTRY_FILE && !rec->known.deleted)
+		rec->known.link[3] = (uint8_t)rng_below(r, 3);
 	if (rec->on_disk)
 		assert_int_equal(entry_copy(&rec->known, &rec->disk), 0);
 	if (!rec->held)
@@ -157,6 +159,13 @@ static void check_wanted_in(struct index_txn *t, const struct model *m)
 }
 
 static bool since(const struct model *m, unsigned n, uint64_t arg) { return m->r[n].position > arg; }
+static bool with_link(const struct model *m, unsigned n, uint64_t arg)
+{
+	const struct index_record *r = &m->r[n];
+	const struct entry *e = r->held ? &r->known : r->on_disk ? &r->disk : NULL;
+
+	return e && !e->deleted && e->link[3] == arg;
+}
 static bool with_inode(const struct model *m, unsigned n, uint64_t arg) { return arg && m->r[n].stat.ino == arg && (m->r[n].held ? &m->r[n].known : &m->r[n].disk)->kind == ENTRY_FILE; }
 
 static bool with_hash(const struct model *m, unsigned n, uint64_t arg)
@@ -218,6 +227,12 @@ static void check_all(struct index *x, const struct model *m)
 		assert_seen(&s, m, with_hash, i);
 		assert_int_equal(index_with_inode(t, i, see, &s), 0);
 		assert_seen(&s, m, with_inode, i);
+	}
+	for (uint8_t i = 1; i < 4; i++) {
+		const uint8_t link[ENTRY_LINK_BYTES] = { 0, 0, 0, i };
+
+		assert_int_equal(index_with_link(t, link, see, &s), 0);
+		assert_seen(&s, m, with_link, i);
 	}
 	for (unsigned n = 0; n < PATHS; n++) {
 		size_t len = path_of(n, p);
