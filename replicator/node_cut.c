@@ -118,6 +118,19 @@ static int look(struct node *n, struct node_cut *c)
 	return rc;
 }
 
+/*
+ * Was the index of each that answered compared with ours? A context says nothing of what was made by one that went before it could say what it knew: who has that
+ * tells it with the rest of its index.
+ */
+static bool compared_with_all(const struct node *n, const struct node_cut *c)
+{
+	for (unsigned i = 0; i < c->node_count; i++)
+		for (const struct node_peer *p = n->peers; p; p = p->next)
+			if (!p->compared && memcmp(p->key, c->nodes[i], sizeof p->key) == 0)
+				return false;
+	return true;
+}
+
 static int fix_due(struct node *n, struct node_cut *c)
 {
 	struct index_txn *t;
@@ -184,7 +197,7 @@ static int go_on(struct node *n, struct node_cut *c)
 		}
 		c->phase = NODE_CUT_COVERING;
 	}
-	if (!rc && c->phase == NODE_CUT_COVERING && vector_includes(&n->context, &c->context)) {
+	if (!rc && c->phase == NODE_CUT_COVERING && compared_with_all(n, c) && vector_includes(&n->context, &c->context)) {
 		rc = fix_due(n, c);
 		if (!rc)
 			c->phase = NODE_CUT_HOLDING;

@@ -230,6 +230,16 @@ static void something_happens(struct world *w, struct backup *b, uint64_t *crash
 	}
 }
 
+/* An image gets an identity of its own. */
+static void give_identity(struct machine *m)
+{
+	for (unsigned k = 0; k < m->w->count; k++)
+		if (k != m->number && memcmp(m->key, m->w->m[k].key, sizeof m->key) == 0) {
+			machine_kill(m);
+			machine_new_key(m);
+		}
+}
+
 static void mend(struct world *w)
 {
 	w->faults = w->users = false;
@@ -242,11 +252,7 @@ static void mend(struct world *w)
 			machine_kill(m);
 		m->tree.missing = false;
 		m->absent = false;
-		for (unsigned k = 0; k < i; k++)
-			if (memcmp(m->key, w->m[k].key, sizeof m->key) == 0) { /* an image gets an identity of its own */
-				machine_kill(m);
-				machine_new_key(m);
-			}
+		give_identity(m);
 		user_finish(m);
 		machine_boot(m);
 	}
@@ -370,6 +376,7 @@ static void return_late(struct world *w, struct backup *b)
 	if (w->violation[0] || !b->there)
 		return;
 	bring_back(w, b);
+	give_identity(&w->m[b->of]);
 	machine_boot(&w->m[b->of]);
 	come_to_rest(w);
 	if (!w->violation[0])
