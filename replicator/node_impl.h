@@ -115,12 +115,14 @@ struct node {
 	/* node_missing.c */
 	enum node_missing missing;     /* what was said of what is missing */
 	bool look_held;                /* what is being looked at was held back */
+	bool look_alone;               /* nothing else is to be looked at, nothing else was found gone with it */
 	bool releasing;                /* what is held back may go */
 	bool halted_missing;
 	uint64_t held;                 /* of the dirty ones, how many are */
 	uint64_t gone, window_ns;      /* deletions that went out since then */
 	uint64_t moved;                /* so many of those that are held back lie elsewhere now */
-	uint64_t gone_ns;              /* when the last was found that is held */
+	uint64_t gone_ns, held_ns;     /* when the last was found that is held, and the first */
+	uint64_t census, census_ns;    /* how much there was, when it was counted */
 	uint64_t missing_count, missing_of;
 	struct trash_clock trash_clock;
 	struct trash_state trash;      /* when it was last tended */
@@ -216,6 +218,7 @@ void node_announced_free(struct node *n);
 /* A path is gone: DELETED: say so; RESTORE: it is wanted again; ASK: it is dirty again, and held back. */
 enum node_missing node_missing(struct node *n, const char *path);
 int node_hold(struct node *n, const char *path); /* it is looked at again once it is judged what is missing */
+bool node_look_is_due(const struct node *n);
 bool node_is_held(struct node *n, const char *path, size_t len);
 void node_judge_missing(struct node *n);
 uint64_t node_judge_at(const struct node *n); /* UINT64_MAX: not */

@@ -237,6 +237,15 @@ static int conclude(struct node *n, struct index_txn *t, struct look *k)
 	return rc;
 }
 
+static size_t found_gone(const struct look_job *l)
+{
+	size_t gone = 0;
+
+	for (size_t i = 0; i < l->count; i++)
+		gone += l->looks[i].path[0] && (l->looks[i].x.verdict == EXAMINE_GONE || l->looks[i].x.verdict == EXAMINE_OTHER);
+	return gone;
+}
+
 static void done(struct node_job *j)
 {
 	struct look_job *l = (struct look_job *)(void *)j;
@@ -252,6 +261,7 @@ static void done(struct node_job *j)
 		job_free(j);
 		return;
 	}
+	n->look_alone = found_gone(l) == 1 && !node_look_is_due(n);
 	rc = index_begin(n->o.index, true, &t);
 	if (!rc) {
 		for (size_t i = 0; i < l->count && !rc; i++)

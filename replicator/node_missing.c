@@ -1,9 +1,10 @@
 /*
  * node_missing.c - a vanished tree is not a deletion (R5): when much is missing at once, nothing of it is told until somebody says what to make of it.
  *
- * The first few deletions go out as they are found. What is found gone behind those is held back until all that is to be looked at was, and nothing more was found gone for
- * a second; then it is judged: what is missing, less what is now somewhere else (a move: the inode tells), against what there was. Not too much: it goes out. Too much:
- * the node halts, and tells nobody. Then it takes a word from outside (node_go_on), which is kept in the index until all was looked at again.
+ * What is found gone alone, nothing else being to be looked at, goes out at once, however much it becomes: that is somebody who deletes. So do the first few that
+ * are not alone. What is found gone behind those is held back until all that is to be looked at was, and nothing more was found gone for
+ * a second, or it has been five; then it is judged: what is missing, less what is now somewhere else (a move: the inode tells), against what there was. Not too much: it goes out.
+ * Too much: the node halts, and tells nobody. Then it takes a word from outside (node_go_on), which is kept in the index until all was looked at again.
  *
  * What is held back is dirty and has no version: whoever dies in between finds it missing again.
  */
@@ -15,7 +16,9 @@
 #include "node_impl.h"
 
 #define VALUE_MISSING "missing"          /* what was said of what is missing */
-#define HOLD_NS 1000000000ull            /* so long nothing more is found gone before it is judged */
+#define HOLD_NS 1000000000ull            /* so long nothing more is found gone before it is judged; */
+#define HOLD_MOST_NS 5000000000ull       /* where something is deleted all the time, nothing is held back longer */
+#define CENSUS_NS 60000000000ull         /* so long what was counted will do, where it is far from a halt */
 #define WINDOW_NS 10000000000ull         /* what is missing in this time is missing at once */
 
 /* The few that are not held back. None, while the scan after a start goes on: who is started again and again must not tell a few each time. */
@@ -42,6 +45,8 @@ int node_hold(struct node *n, const char *path)
 	if (rc)
 		return rc;
 	d = (struct dirty *)(void *)pathmap_get(&n->dirty, path, strlen(path));
+	if (!n->held && !n->look_held)
+		n->held_ns = node_now(n);
 	n->held += !d->held;
 	d->held = true;
 	d->due_ns = UINT64_MAX;
@@ -55,6 +60,8 @@ enum node_missing node_missing(struct node *n, const char *path)
 	if (n->missing == MISSING_RESTORE)
 		return MISSING_RESTORE;
 	begin_window(n);
+	if (n->look_alone && !n->scanning && !n->held && !n->look_held)
+		return MISSING_DELETED;
 	if (n->o.missing_percent > 100 || n->missing == MISSING_DELETED || (n->look_held && n->releasing) ||
 	    (!n->held && !n->look_held && n->gone < free_count(n))) {
 		if (n->look_held && n->moved) /* it is somewhere else: not missing */
@@ -134,8 +141,10 @@ static void release(struct node *n)
 	}
 }
 
-static bool look_is_due(const struct node *n, uint64_t now)
+bool node_look_is_due(const struct node *n)
 {
+	uint64_t now = n->o.env->boot_ns(n->o.env);
+
 	for (const struct pathmap_item *i = n->dirty.first; i; i = i->next)
 		if (((const struct dirty *)(const void *)i)->due_ns <= now)
 			return true;
@@ -173,17 +182,25 @@ void node_judge_missing(struct node *n)
 	uint64_t now = node_now(n), all = 0, moved = 0, gone = n->gone + n->held;
 	int rc;
 
-	if (n->tree_job || look_is_due(n, now)) /* what is being looked at may be what was released */
+	if (n->tree_job || node_look_is_due(n)) /* what is being looked at may be what was released */
 		return;
 	n->releasing = false;
 	if (n->missing != MISSING_ASK && !n->scanning && !n->held)
 		note_mode(n, MISSING_ASK);
-	if (!n->held || now - n->gone_ns < HOLD_NS)
+	if (!n->held || (now - n->gone_ns < HOLD_NS && now - n->held_ns < HOLD_MOST_NS))
 		return;
-	rc = gone > n->o.missing_most ? take_census(n, &all, &moved) : 0;
+	/* Half of what would be too much, by a count of a minute ago: it is not. */
+	if (gone > n->o.missing_most && !(n->census_ns && now - n->census_ns < CENSUS_NS && gone * 200 < n->o.missing_percent * n->census)) {
+		rc = take_census(n, &all, &moved);
+		n->census = all;
+		n->census_ns = rc ? 0 : now;
+	} else {
+		rc = 0;
+		all = UINT64_MAX / 200;
+	}
 	if (rc) {
 		node_failed(n, rc);
-		n->gone_ns = now; /* again in a second */
+		n->gone_ns = n->held_ns = now; /* again in a second */
 		return;
 	}
 	all += n->gone;
@@ -202,7 +219,9 @@ void node_judge_missing(struct node *n)
 
 uint64_t node_judge_at(const struct node *n)
 {
-	return n->held && !n->releasing ? n->gone_ns + HOLD_NS : UINT64_MAX;
+	uint64_t quiet = n->gone_ns + HOLD_NS, most = n->held_ns + HOLD_MOST_NS;
+
+	return !n->held || n->releasing ? UINT64_MAX : quiet < most ? quiet : most;
 }
 
 int node_go_on(struct node *n, bool deleted)

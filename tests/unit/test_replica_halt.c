@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -219,6 +220,57 @@ static void not_too_much(void **state)
 	assert_false(status(0).halted);
 }
 
+static double seconds(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return (double)ts.tv_sec + (double)ts.tv_nsec / 1e9;
+}
+
+/* One after the other is not at once: nothing is held back, however many. */
+static void one_by_one(void **state)
+{
+	double began;
+
+	(void)state;
+	fill();
+	began = seconds();
+	for (unsigned i = 0; i < FILES - 1; i++) {
+		assert_int_equal(unlink(at(0, "f0", i)), 0);
+		while (access(at(1, "f0", i), F_OK) == 0)
+			usleep(1000);
+	}
+	assert_true(seconds() - began < FILES / 2.0); /* each held back for a second would be twice that */
+	assert_false(status(0).halted);
+}
+
+/* Where something is deleted all the time it goes out all the same. */
+static void all_the_time(void **state)
+{
+	char from[200];
+	double began;
+	unsigned gone = 0;
+
+	(void)state;
+	fill();
+	snprintf(from, sizeof from, "%s/more", m[0].dir);
+	assert_int_equal(mkdir(from, 0755), 0);
+	for (unsigned i = 0; i < 10 * FILES; i++)
+		put(at(0, "more", i), "y");
+	while (access(at(1, "more", 10 * FILES - 1), F_OK))
+		usleep(5000);
+	wait_in_sync();
+	began = seconds();
+	while (seconds() - began < 9) { /* three at a time: never alone */
+		for (unsigned k = 0; k < 3 && gone < 10 * FILES; k++)
+			assert_int_equal(unlink(at(0, "more", gone++)), 0);
+		usleep(100000);
+	}
+	assert_true(access(at(1, "more", 0), F_OK) != 0 && access(at(1, "more", gone / 4), F_OK) != 0);
+	assert_false(status(0).halted);
+}
+
 static void no_rights(void)
 {
 	print_message("SKIP: no right to mount in a namespace of its own\n");
@@ -269,6 +321,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(all_at_once, setup, teardown), cmocka_unit_test_setup_teardown(not_too_much, setup, teardown),
+		cmocka_unit_test_setup_teardown(one_by_one, setup, teardown), cmocka_unit_test_setup_teardown(all_the_time, setup, teardown),
 		cmocka_unit_test_setup_teardown(unmounted, setup, teardown), cmocka_unit_test_setup_teardown(mounted_over, setup, teardown),
 	};
 
