@@ -171,7 +171,9 @@ static void something_happens(struct world *w, struct backup *b, uint64_t *crash
 	struct machine *m = some_machine(w), *o = some_machine(w);
 	uint64_t what = world_random(w, 100);
 
-	if (what < 20 && m != o) {
+	if (w->missing_percent <= 100 && world_chance(w, 250)) {
+		empty_tree(m);
+	} else if (what < 20 && m != o) {
 		world_say(w, "%u and %u are cut off", m->number, o->number);
 		world_cut(w, m->number, o->number, true);
 	} else if (what < 40 && m != o) {
@@ -211,8 +213,6 @@ static void something_happens(struct world *w, struct backup *b, uint64_t *crash
 		}
 		m->events_end = &m->events;
 		machine_event(m, "", true);
-	} else if (what < 94 && w->missing_percent <= 100) {
-		empty_tree(m);
 	} else if (what < 93) {
 		world_say(w, "the root of %u is gone", m->number);
 		m->tree.missing = true;

@@ -214,18 +214,22 @@ void ledger_vanish(struct machine *m)
 {
 	struct world *w = m->w;
 
-	/* Where something that somebody did is still to be told, it may rightly win over what vanishes. */
-	for (unsigned i = 0; i < w->count; i++) {
-		if (!machine_idle(&w->m[i]))
-			return;
+	for (unsigned i = 0; i < w->count; i++)
 		for (size_t k = 0; k < w->m[i].tree.now.count; k++)
 			if (w->m[i].tree.now.all[k].in->writers)
 				return;
+	/* Where something that somebody did is still to be told, it may rightly win over what vanishes: who does not run has to have it, too. */
+	for (uint32_t t = 1; t <= w->token_count; t++) {
+		bool elsewhere = false, told = machine_has(m, t, HAS_TREE) && !w->tokens[t].released && !w->tokens[t].touched;
+
+		for (unsigned i = 0; i < w->count && told; i++) {
+			bool has = machine_has(&w->m[i], t, HAS_TREE);
+
+			told = has || machine_idle(&w->m[i]) || w->m[i].tree.now.count == 0;
+			elsewhere |= has && i != m->number && !w->m[i].tree.emptied;
+		}
+		w->tokens[t].vanished |= told && elsewhere;
 	}
-	for (uint32_t t = 1; t <= w->token_count; t++)
-		for (unsigned i = 0; i < w->count && machine_has(m, t, HAS_TREE); i++)
-			w->tokens[t].vanished |= i != m->number && !w->tokens[t].released && !w->tokens[t].touched && !w->m[i].tree.emptied &&
-						 machine_has(&w->m[i], t, HAS_TREE);
 }
 
 uint8_t *ledger_before(struct world *w, const struct machine *m)
