@@ -456,8 +456,9 @@ static void sync_alone(void **state)
 	assert_non_null(strstr(why, "none of the other members"));
 	stop(0);
 	start_all();
-	assert_true(in_sync_within(0, 60000, &members, why));
-	assert_int_equal(members, MEMBERS - 1);
+	do /* the first that is up is enough to be in sync with */
+		assert_true(in_sync_within(0, 60000, &members, why));
+	while (members < MEMBERS - 1);
 	stop(1);
 	stop(2);
 	assert_false(in_sync_within(0, 300, &members, why));
