@@ -114,10 +114,11 @@ int node_applied(struct node *n, struct index_txn *t, const char *path, size_t l
 
 /* --- versions --- */
 
-int node_version(struct node *n, struct index_txn *t, struct entry *e, const struct entry *a, const struct entry *b)
+/* later: a stamp that the new one is behind of. */
+static int version_behind(struct node *n, struct index_txn *t, struct entry *e, const struct entry *a, const struct entry *b, uint64_t later)
 {
 	uint64_t now_us = n->o.env->real_ns(n->o.env) / 1000, clocks[CLOCKS_MAX];
-	uint64_t parent = a ? a->stamp : 0;
+	uint64_t parent = a && a->stamp > later ? a->stamp : later;
 	struct vector known = VECTOR_INIT;
 	struct dot d;
 	size_t count = 0;
@@ -148,6 +149,11 @@ int node_version(struct node *n, struct index_txn *t, struct entry *e, const str
 	e->dot = d;
 	e->stamp = stamp_next(parent, now_us, clocks, count);
 	return 0;
+}
+
+int node_version(struct node *n, struct index_txn *t, struct entry *e, const struct entry *a, const struct entry *b)
+{
+	return version_behind(n, t, e, a, b, 0);
 }
 
 int node_decide_over(struct node *n, struct index_txn *t, const char *path, size_t len, struct index_record *r, struct entry *e, const struct entry *over)
@@ -305,7 +311,10 @@ int node_adopt(struct node *n, const uint8_t *leaves, bool *ret_left)
 
 /* --- what was found --- */
 
-/* A change made here, of what lay on the disk. also: what may have lain there as well, and is known of too; or NULL. */
+/*
+ * A change made here, of what lay on the disk. also: what may have lain there as well, or NULL. The change wins over that, and does not claim to know of
+ * it: whoever has it keeps it in the trash. (It would be lost where it never lay here, and this change is followed by one that puts a file there.)
+ */
 static int local_change(struct node *n, struct index_txn *t, const char *path, bool none, struct index_record *r, struct entry *e,
 			const struct index_stat *st, const struct entry *also)
 {
@@ -314,7 +323,7 @@ static int local_change(struct node *n, struct index_txn *t, const char *path, b
 
 	if (!parent && !none && r->held)
 		parent = &r->known; /* made anew where it was deleted */
-	rc = node_version(n, t, e, parent, also);
+	rc = version_behind(n, t, e, parent, NULL, also ? also->stamp : 0);
 	if (rc)
 		return rc;
 	entry_raise_time(e, r->known.dir_s, r->known.dir_ns);
@@ -354,7 +363,7 @@ static int found_gone(struct node *n, struct index_txn *t, const char *path, str
 	}
 	entry_init(&x);
 	rc = node_tombstone(disk, &x);
-	/* If something was being put in its place, it may have been that which was deleted; the trash has whatever a deletion takes. */
+	/* If something was being put in its place, it may have been that which was deleted. */
 	if (!rc)
 		rc = local_change(n, t, path, false, r, &x, NULL, i ? &i->entry : NULL);
 	entry_free(&x);
