@@ -562,8 +562,11 @@ static int take_mark(struct node *n, struct node_peer *p, const struct frame *f)
 
 	if (!rc)
 		rc = cursor_end(&c);
-	if (!rc) /* it is said once: an early one counts as well, later */
-		rc = p->compared ? exchange_join(n, &context) : vector_join(&p->early, &context);
+	/* It is said once: an early one counts as well, later; and one that comes while comparing goes on once more is not undone at its end, by what was said at its beginning. */
+	if (!rc && p->compared)
+		rc = exchange_join(n, &context);
+	if (!rc && (!p->compared || p->comparing))
+		rc = vector_join(&p->early, &context);
 	if (!rc && p->compared)
 		rc = node_tombs_heard(n, p->key, &context);
 	vector_free(&context);

@@ -67,7 +67,7 @@ struct node_peer {
 	bool comparing, compared;
 	uint64_t asked;                /* answers that are still to come */
 	struct vector context;         /* its own, when comparing began */
-	struct vector early;           /* of marks that came before comparing was over for the first time: believed then */
+	struct vector early;           /* of marks that came before comparing was over: believed then, if it was the first time; said to be known by the peer, every time */
 	uint8_t odd[SUM_LEAVES / 8];   /* leaves with unversioned entries, as it began: asked for in any case */
 	unsigned slot;                 /* a bit of fetches' masks */
 	bool down;                     /* freed once nothing refers to it */
