@@ -127,6 +127,7 @@ static void conn_close(struct ctlsock *s, size_t i)
 
 	if (k->later) {
 		struct ctlsock_hub *h = k->later->hub;
+		void (*gone)(struct ctlsock_later *l) = k->later->gone;
 		bool done;
 
 		pthread_mutex_lock(&h->mu);
@@ -135,8 +136,8 @@ static void conn_close(struct ctlsock *s, size_t i)
 		pthread_mutex_unlock(&h->mu);
 		if (done)
 			ctlsock_release(k->later);
-		else if (k->later->gone)
-			k->later->gone(k->later);
+		else if (gone) /* without it, later may be freed by now: whoever answers it owns it */
+			gone(k->later);
 	}
 	close(k->fd);
 	free(k);
