@@ -81,7 +81,9 @@ static void say_why(const struct host_sync *s, char *ret, size_t cap)
 {
 	const struct node_status *t = &s->status;
 
-	if (t->halted)
+	if (t->missing)
+		snprintf(ret, cap, "halted: %" PRIu64 " of %" PRIu64 " paths are missing at once; clonesync missing --deleted or --restore goes on", t->missing, t->missing_of);
+	else if (t->halted)
 		snprintf(ret, cap, "halted: the directory is not there any more, or another one is");
 	else if (t->forgotten)
 		snprintf(ret, cap, "forgotten: the cluster does not count this member any more; it can join again as a new one");

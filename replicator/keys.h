@@ -5,7 +5,8 @@
  * key is the one we call with; every one is accepted, so that a key is changed by adding the new one everywhere, putting it first
  * everywhere, and then taking the old one out. At most KEYS_MAX. The file must not be readable by others than its owner and group.
  *
- * Secrets live in memory of libsodium's guarded kind: never swapped, never in a core dump, wiped when freed. No key is ever in a message.
+ * Secrets live in memory of libsodium's guarded kind: never swapped, never in a core dump, wiped when freed. (OpenSSL's session of each connection has a copy of the
+ * cluster's key in its own heap.) No key is ever in a message.
  */
 #ifndef CLONELOVE_KEYS_H
 #define CLONELOVE_KEYS_H

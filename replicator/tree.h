@@ -7,9 +7,9 @@
  * characters of [0-9a-z.-]). `.clonesync` belongs to root and is no path of the tree: every call refuses it (-EINVAL).
  *
  * Nothing here decides anything: no call looks at the index, retries, or cleans up behind a failure. Each does one thing that either happened
- * or did not, in one system call where other processes could see a difference (publish, withdraw, revive).
+ * or did not, in one system call where other processes could see a difference (publish, withdraw).
  *
- * Durability: nothing is durable before sync_temp, sync_path or sync_all says so. publish and withdraw are atomic to every reader; after
+ * Durability: nothing is durable before sync_file, sync_dir or sync_notes says so. publish and withdraw are atomic to every reader; after
  * power loss the old or the new name is there.
  *
  * Threads: any number may call, on different temps and paths. Calls block for disk, never for anything else; a file on a dead mount gives an error.

@@ -2,8 +2,8 @@
  * answer.c - requests on the control socket: {"do":"status"}, {"do":"peers"}, {"do":"forget","member":WHO}, {"do":"wait","timeout_ms":N}, {"do":"rescan"}, {"do":"pause"}, {"do":"resume"}, {"do":"missing","deleted":B}.
  *
  * Nothing here is kept but who waits. All of it reads what the host published last; only who the members are is asked of
- * the core, which answers between two of its steps. The field names are an interface:
- * clonesync(1) lists them.
+ * the core, which answers between two of its steps. The field names are an interface: scripts
+ * read them by --json.
  */
 #include "answer.h"
 
