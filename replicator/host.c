@@ -668,18 +668,18 @@ void host_rescan(struct host *h)
 	watch_dirty(h, "", 0, true, false);
 }
 
-struct going_on { bool deleted; int rc; };
+struct going_on { uint32_t question; bool deleted; int rc; };
 
 static void go_on(struct host *h, void *arg)
 {
 	struct going_on *g = arg;
 
-	g->rc = node_go_on(h->node, g->deleted);
+	g->rc = node_go_on(h->node, g->question, g->deleted);
 }
 
-int host_go_on(struct host *h, bool deleted)
+int host_go_on(struct host *h, uint32_t question, bool deleted)
 {
-	struct going_on g = { deleted, 0 };
+	struct going_on g = { question, deleted, 0 };
 	int rc = host_ask(h, go_on, &g);
 
 	return rc ? rc : g.rc;

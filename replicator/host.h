@@ -48,7 +48,7 @@ const uint8_t *host_node(const struct host *h); /* this member's key, NODE_KEY_B
 /* Every file is looked at again, as after a start. */
 void host_rescan(struct host *h);
 /* After a halt for what is missing: node_go_on, on the core. -ESHUTDOWN while it stops. */
-int host_go_on(struct host *h, bool deleted);
+int host_go_on(struct host *h, uint32_t question, bool deleted);
 /* While paused it has no connection to anybody, and says why to who calls; changes in the tree are noted. What was going on ends with its connection. */
 void host_pause(struct host *h, bool pause);
 bool host_paused(struct host *h);

@@ -82,7 +82,8 @@ static void say_why(const struct host_sync *s, char *ret, size_t cap)
 	const struct node_status *t = &s->status;
 
 	if (t->missing)
-		snprintf(ret, cap, "halted: %" PRIu64 " of %" PRIu64 " paths are missing at once; clonesync missing --deleted or --restore goes on", t->missing, t->missing_of);
+		snprintf(ret, cap, "halted: %" PRIu64 " of %" PRIu64 " paths are missing at once; clonesync missing --deleted %08" PRIx32 " or --restore %08" PRIx32 " goes on", t->missing,
+			 t->missing_of, t->question, t->question);
 	else if (t->halted)
 		snprintf(ret, cap, "halted: the directory is not there any more, or another one is");
 	else if (t->forgotten)

@@ -20,6 +20,7 @@
 #define VALUE_CLEAN "clean"       /* left in order */
 #define VALUE_JOINING "joining"
 #define VALUE_INTENTS "applying"
+#define VALUE_SEEN "seen"         /* when the last scan after a start that came to its end began, by the wall clock */
 
 uint64_t node_now(const struct node *n)
 {
@@ -237,10 +238,14 @@ int node_look(struct node *n, const char *path, size_t len, bool deep, bool hash
 
 void node_dirty(struct node *n, const char *path, size_t len, bool deep)
 {
+	struct dirty *d;
 	int rc = node_look(n, path, len, deep, false, 0);
 
+	d = (struct dirty *)(void *)pathmap_get(&n->dirty, path, len);
 	if (rc)
 		node_failed(n, rc);
+	else if (d && !deep) /* deep: to be scanned, nobody knows why */
+		d->told = true;
 	node_pump(n);
 }
 
@@ -359,20 +364,25 @@ static void found_cluster(struct node *n)
 static void end_scan(struct node *n)
 {
 	struct index_txn *t;
+	uint8_t seen[8];
 	int rc;
 
 	/* What changes all the time, or is held open, does not keep it from ending. */
 	if (!n->scanning || n->first_left || n->tree_job)
 		return;
 	/* Only now: whoever dies while scanning has still not seen what the reset did. */
+	put_u64(seen, n->scan_us);
 	rc = index_begin(n->o.index, true, &t);
-	if (!rc)
-		rc = node_commit(n, t, index_value_put(t, VALUE_BOOT, n->o.boot, sizeof n->o.boot));
+	if (!rc) {
+		rc = index_value_put(t, VALUE_BOOT, n->o.boot, sizeof n->o.boot);
+		rc = node_commit(n, t, rc ? rc : index_value_put(t, VALUE_SEEN, seen, sizeof seen));
+	}
 	if (rc) {
 		node_failed(n, rc);
 		return;
 	}
 	n->scanning = n->power = false;
+	n->seen_us = n->scan_us;
 	for (struct node_peer *p = n->peers; p; p = p->next)
 		exchange_compare(n, p);
 }
@@ -462,6 +472,7 @@ void node_status(struct node *n, struct node_status *ret)
 	ret->halted = n->halted;
 	ret->missing = n->halted_missing ? n->missing_count : 0;
 	ret->missing_of = n->halted_missing ? n->missing_of : 0;
+	ret->question = n->halted_missing ? n->question : 0;
 	ret->working = !node_idle(n);
 	ret->error = n->error;
 	ret->root = sums_root(index_sums(n->o.index));
@@ -509,6 +520,19 @@ static bool value_is(struct index_txn *t, const char *name, const void *p, size_
 	return is;
 }
 
+static int get_seen(struct node *n, struct index_txn *t)
+{
+	struct buf b = BUF_INIT;
+	int rc = index_value_get(t, VALUE_SEEN, &b);
+
+	if (!rc)
+		rc = b.len == 8 ? 0 : ERR_CORRUPT;
+	if (!rc)
+		n->seen_us = get_u64(b.data);
+	buf_free(&b);
+	return rc == -ENOENT ? 0 : rc;
+}
+
 /* Is this index about this tree, and may its past be gone on with? Leaves a new token in the index, not yet in the tree. */
 static int recognise(struct node *n, struct index_txn *t, const uint8_t *next)
 {
@@ -542,7 +566,7 @@ static int recognise(struct node *n, struct index_txn *t, const uint8_t *next)
 	if (!rc)
 		rc = get_intents(n, t);
 	if (!rc)
-		rc = node_missing_load(n, t);
+		rc = get_seen(n, t);
 	if (!rc)
 		rc = index_context_get(t, &n->context);
 	if (!rc)
@@ -629,6 +653,7 @@ void node_run(struct node *n)
 	int rc;
 
 	n->running = true;
+	n->scan_us = n->o.env->real_ns(n->o.env) / 1000;
 	node_tend_first(n);
 	n->look_first = true;
 	rc = node_look(n, "", 0, true, n->power, 0);

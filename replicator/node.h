@@ -96,9 +96,10 @@ void node_down(struct node *n, struct node_peer *p);       /* p is gone */
 
 /*
  * After a halt for what is missing (status.missing): it goes on. deleted: somebody did delete that, and the others are told so. Else what is missing is wanted again, from the
- * peers. Blocks for one look at the root. -EALREADY: it is not halted; -ESTALE: the tree itself is not there: it takes a new start.
+ * peers. The word is about the paths that were counted at the halt, and nothing else; a process that ends before all of them were dealt with forgets it, and its successor asks anew.
+ * Blocks for one look at the root. -EALREADY: it is not halted; -ESTALE: the tree itself is not there: it takes a new start; -ESRCH: that is not the question (status.question).
  */
-int node_go_on(struct node *n, bool deleted);
+int node_go_on(struct node *n, uint32_t question, bool deleted);
 
 void node_tick(struct node *n);
 
@@ -138,6 +139,7 @@ struct node_status {
 	bool scanning;             /* the scan after the start is not over */
 	bool halted;               /* the tree is not there any more, or too much of it is missing */
 	uint64_t missing, missing_of; /* halted for what is missing: so many paths, of so many; else 0 */
+	uint32_t question;         /* which to answer with node_go_on, then; else 0 */
 	bool working;              /* a job is under way, or something waits for one */
 	int error;                 /* the last error of disk or index; 0 */
 	struct sum root;

@@ -114,8 +114,8 @@ int node_applied(struct node *n, struct index_txn *t, const char *path, size_t l
 
 /* --- versions --- */
 
-/* later: a stamp that the new one is behind of. */
-static int version_behind(struct node *n, struct index_txn *t, struct entry *e, const struct entry *a, const struct entry *b, uint64_t later)
+/* later: a stamp that the new one is behind of. made_us: when it was made, by our clock, if that was before now. */
+static int version_behind(struct node *n, struct index_txn *t, struct entry *e, const struct entry *a, const struct entry *b, uint64_t later, uint64_t made_us)
 {
 	uint64_t now_us = n->o.env->real_ns(n->o.env) / 1000, clocks[CLOCKS_MAX];
 	uint64_t parent = a && a->stamp > later ? a->stamp : later;
@@ -147,13 +147,13 @@ static int version_behind(struct node *n, struct index_txn *t, struct entry *e, 
 	vector_free(&e->known);
 	e->known = known;
 	e->dot = d;
-	e->stamp = stamp_next(parent, now_us, clocks, count);
+	e->stamp = stamp_next(parent, made_us < now_us ? made_us : now_us, clocks, count);
 	return 0;
 }
 
 int node_version(struct node *n, struct index_txn *t, struct entry *e, const struct entry *a, const struct entry *b)
 {
-	return version_behind(n, t, e, a, b, 0);
+	return version_behind(n, t, e, a, b, 0, UINT64_MAX);
 }
 
 int node_decide_over(struct node *n, struct index_txn *t, const char *path, size_t len, struct index_record *r, struct entry *e, const struct entry *over)
@@ -316,14 +316,14 @@ int node_adopt(struct node *n, const uint8_t *leaves, bool *ret_left)
  * it: whoever has it keeps it in the trash. (It would be lost where it never lay here, and this change is followed by one that puts a file there.)
  */
 static int local_change(struct node *n, struct index_txn *t, const char *path, bool none, struct index_record *r, struct entry *e,
-			const struct index_stat *st, const struct entry *also)
+			const struct index_stat *st, const struct entry *also, uint64_t made_us)
 {
 	const struct entry *parent = node_on_disk(r);
 	int rc;
 
 	if (!parent && !none && r->held)
 		parent = &r->known; /* made anew where it was deleted */
-	rc = version_behind(n, t, e, parent, NULL, also ? also->stamp : 0);
+	rc = version_behind(n, t, e, parent, NULL, also ? also->stamp : 0, made_us);
 	if (rc)
 		return rc;
 	entry_raise_time(e, r->known.dir_s, r->known.dir_ns);
@@ -364,8 +364,11 @@ static int found_gone(struct node *n, struct index_txn *t, const char *path, str
 	entry_init(&x);
 	rc = node_tombstone(disk, &x);
 	/* If something was being put in its place, it may have been that which was deleted. */
+	/*
+	 * Whose going nobody saw went at some time since it was last seen: the deletion is dated then. An edit that somebody made meanwhile, elsewhere, is later, and stays.
+	 */
 	if (!rc)
-		rc = local_change(n, t, path, false, r, &x, NULL, i ? &i->entry : NULL);
+		rc = local_change(n, t, path, false, r, &x, NULL, i ? &i->entry : NULL, n->look_told ? UINT64_MAX : n->seen_us);
 	entry_free(&x);
 	return rc;
 }
@@ -392,7 +395,7 @@ static int found_stranger(struct node *n, struct index_txn *t, const char *path,
 		}
 		return index_put(t, path, strlen(path), r);
 	}
-	return local_change(n, t, path, none, r, e, st, NULL);
+	return local_change(n, t, path, none, r, e, st, NULL, UINT64_MAX);
 }
 
 /* *e has the version of what the record says lies there. */
@@ -473,20 +476,28 @@ static int has_parent(struct index_txn *t, const char *path, bool *ret)
 	return rc == -ENOENT ? 0 : rc;
 }
 
-struct children { struct node *n; unsigned count, held; };
+struct children { struct node *n; unsigned count, held, unasked; }; /* unasked: held, and nobody was asked about it */
 
 static int look_at_child(void *user, const char *path, size_t len, const struct index_record *r)
 {
 	struct children *c = user;
+	struct dirty *d;
+	int rc;
 
 	if (!node_on_disk(r))
 		return 0;
 	c->count++;
-	if (node_is_held(c->n, path, len)) {
+	d = (struct dirty *)(void *)pathmap_get(&c->n->dirty, path, len);
+	if (d && d->held) {
 		c->held++;
+		c->unasked += d->word == MISSING_ASK;
 		return 0;
 	}
-	return node_look(c->n, path, len, false, false, 0);
+	rc = node_look(c->n, path, len, false, false, 0);
+	d = rc ? NULL : (struct dirty *)(void *)pathmap_get(&c->n->dirty, path, len);
+	if (d)
+		d->told |= c->n->look_told;
+	return rc;
 }
 
 /* --- link groups --- */
@@ -556,7 +567,7 @@ static int found_link(struct node *n, struct index_txn *t, const char *path, str
 	rc = entry_copy(&r->known, &e);
 	memcpy(e.link, link, sizeof link);
 	if (!rc)
-		rc = local_change(n, t, path, false, r, &e, st, NULL);
+		rc = local_change(n, t, path, false, r, &e, st, NULL, UINT64_MAX);
 	entry_free(&e);
 	return rc;
 }
@@ -581,7 +592,7 @@ int node_look_at_links(struct node *n, struct index_txn *t, const char *path, ui
 
 int node_found(struct node *n, struct index_txn *t, const char *path, struct examine_result *x)
 {
-	struct children below = { n, 0, 0 };
+	struct children below = { n, 0, 0, 0 };
 	struct index_record r;
 	size_t len = strlen(path);
 	const struct entry *had;
@@ -614,7 +625,9 @@ int node_found(struct node *n, struct index_txn *t, const char *path, struct exa
 		if (rc == -ENOENT)
 			rc = 0;
 		if (!rc && below.count) {
-			rc = below.held && !n->releasing ? node_hold(n, path) : node_look(n, path, len, false, true, below.held ? NODE_SOON_NS : 0);
+			rc = below.unasked && !n->releasing ? node_hold(n, path) : node_look(n, path, len, false, true, below.held ? NODE_SOON_NS : 0);
+			if (!rc)
+				node_look_again(n, path, len);
 			index_record_free(&r);
 			return rc;
 		}

@@ -20,6 +20,8 @@
 #define NODE_DEFER_NS 30000000000ull   /* a file that is open for ever is taken after this */
 #define NODE_INLINE_MOST (16u << 20)   /* bytes of announced contents kept until they are applied */
 
+enum node_missing { MISSING_ASK, MISSING_DELETED, MISSING_RESTORE };
+
 struct dirty { /* a path to look at */
 	struct pathmap_item at;        /* first */
 	uint64_t due_ns, since_ns;     /* since: when it was first found busy, or could not be read; 0 */
@@ -27,9 +29,9 @@ struct dirty { /* a path to look at */
 	bool name;                     /* because another name of it is looked at */
 	bool first;                    /* the first scan is to look at it */
 	bool held;                     /* it is gone, and nobody is told yet (node_missing.c) */
+	bool told;                     /* the watcher said so: if it is gone, it went just now */
+	enum node_missing word;        /* what an operator said, who was asked about this path; ASK: nobody was */
 };
-
-enum node_missing { MISSING_ASK, MISSING_DELETED, MISSING_RESTORE };
 
 struct wait { /* a wanted path that is not tried before its time */
 	struct pathmap_item at;
@@ -113,8 +115,11 @@ struct node {
 	uint64_t alerts;
 	int error;
 	/* node_missing.c */
-	enum node_missing missing;     /* what was said of what is missing */
-	bool look_held;                /* what is being looked at was held back */
+	uint32_t question;             /* that was asked at the last halt; other than all before */
+	uint64_t scan_us, seen_us;     /* the wall clock when this process began to look through the tree; when that did which was the last to get through */
+	bool look_held;                /* what is being looked at was held back, */
+	bool look_told;                /* was told of by the watcher, */
+	enum node_missing look_word;   /* and this was said about it */
 	bool look_alone;               /* nothing else is to be looked at, nothing else was found gone with it */
 	bool releasing;                /* what is held back may go */
 	bool halted_missing;
@@ -222,7 +227,8 @@ bool node_look_is_due(const struct node *n);
 bool node_is_held(struct node *n, const char *path, size_t len);
 void node_judge_missing(struct node *n);
 uint64_t node_judge_at(const struct node *n); /* UINT64_MAX: not */
-int node_missing_load(struct node *n, struct index_txn *t);
+/* The path that is being looked at is to be looked at again: what was said of it goes on being so. */
+void node_look_again(struct node *n, const char *path, size_t len);
 
 /* --- node_trash.c --- */
 bool node_start_tend(struct node *n);  /* a job was started */

@@ -12,7 +12,8 @@
 
 struct look {
 	char *path;
-	bool deep, have, first, held;
+	bool deep, have, first, held, told;
+	enum node_missing word;
 	struct index_record record;
 	struct examine_options o;
 	uint64_t since_ns;
@@ -209,8 +210,40 @@ static int look_later(struct node *n, struct look *k, bool first, uint64_t after
 	n->look_first = first;
 	rc = node_look(n, k->path, len, k->deep, k->o.hash_anyway, after_ns);
 	d = (struct dirty *)(void *)pathmap_get(&n->dirty, k->path, len);
-	if (!rc && d && !d->since_ns)
+	if (rc || !d)
+		return rc;
+	if (!d->since_ns)
 		d->since_ns = k->since_ns ? k->since_ns : node_now(n);
+	d->told |= k->told;
+	if (d->word == MISSING_ASK)
+		d->word = k->word;
+	return 0;
+}
+
+static void begin_concluding(struct node *n, const struct look *k)
+{
+	n->look_first = k->first;
+	n->look_held = k->held;
+	n->look_told = k->told;
+	n->look_word = k->word;
+}
+
+static void end_concluding(struct node *n)
+{
+	n->look_first = n->look_held = n->look_told = false;
+	n->look_word = MISSING_ASK;
+}
+
+/* First of all listings: what they show to be missing is known of before anything is said to be missing alone. */
+static int conclude_listing(struct node *n, struct index_txn *t, struct look *k)
+{
+	int rc;
+
+	if (k->rc || !k->listed || (k->path[0] && k->x.verdict == EXAMINE_BUSY))
+		return 0;
+	begin_concluding(n, k);
+	rc = compare_names(n, t, k);
+	end_concluding(n);
 	return rc;
 }
 
@@ -225,13 +258,10 @@ static int conclude(struct node *n, struct index_txn *t, struct look *k)
 	}
 	if (k->path[0] && k->x.verdict == EXAMINE_BUSY)
 		return look_later(n, k, false, NODE_AGAIN_NS);
-	n->look_first = k->first;
-	n->look_held = k->held;
+	begin_concluding(n, k);
 	if (k->path[0])
 		rc = node_found(n, t, k->path, &k->x);
-	if (!rc && k->listed)
-		rc = compare_names(n, t, k);
-	n->look_first = n->look_held = false;
+	end_concluding(n);
 	if (!rc && suspect)
 		rc = node_look(n, k->path, strlen(k->path), false, true, SUSPECT_AGAIN_NS);
 	return rc;
@@ -261,9 +291,11 @@ static void done(struct node_job *j)
 		job_free(j);
 		return;
 	}
-	n->look_alone = found_gone(l) == 1 && !node_look_is_due(n);
 	rc = index_begin(n->o.index, true, &t);
 	if (!rc) {
+		for (size_t i = 0; i < l->count && !rc; i++)
+			rc = conclude_listing(n, t, &l->looks[i]);
+		n->look_alone = found_gone(l) == 1 && !node_look_is_due(n);
 		for (size_t i = 0; i < l->count && !rc; i++)
 			rc = conclude(n, t, &l->looks[i]);
 		rc = node_commit(n, t, rc);
@@ -320,6 +352,8 @@ static int add(struct node *n, struct index_txn *t, struct look_job *l, struct d
 	k->o.hash_anyway = d->hash;
 	k->first = d->first;
 	k->held = d->held;
+	k->told = d->told;
+	k->word = d->word;
 	n->held -= d->held;
 	k->since_ns = d->since_ns;
 	k->o.take_busy = d->since_ns && node_now(n) - d->since_ns >= NODE_DEFER_NS;

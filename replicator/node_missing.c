@@ -4,9 +4,10 @@
  * What is found gone alone, nothing else being to be looked at, goes out at once, however much it becomes: that is somebody who deletes. So do the first few that
  * are not alone. What is found gone behind those is held back until all that is to be looked at was, and nothing more was found gone for
  * a second, or it has been five; then it is judged: what is missing, less what is now somewhere else (a move: the inode tells), against what there was. Not too much: it goes out.
- * Too much: the node halts, and tells nobody. Then it takes a word from outside (node_go_on), which is kept in the index until all was looked at again.
+ * Too much: the node halts, and tells nobody. Then it takes a word from outside (node_go_on). That word is written on each of the paths that were held back at the halt, and goes
+ * with them: what is found gone later is another question, with another number.
  *
- * What is held back is dirty and has no version: whoever dies in between finds it missing again.
+ * What is held back is dirty and has no version: whoever dies in between finds it missing again, and asks again.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -15,7 +16,6 @@
 #include "err.h"
 #include "node_impl.h"
 
-#define VALUE_MISSING "missing"          /* what was said of what is missing */
 #define HOLD_NS 1000000000ull            /* so long nothing more is found gone before it is judged; */
 #define HOLD_MOST_NS 5000000000ull       /* where something is deleted all the time, nothing is held back longer */
 #define CENSUS_NS 60000000000ull         /* so long what was counted will do, where it is far from a halt */
@@ -57,12 +57,12 @@ int node_hold(struct node *n, const char *path)
 
 enum node_missing node_missing(struct node *n, const char *path)
 {
-	if (n->missing == MISSING_RESTORE)
-		return MISSING_RESTORE;
+	if (n->look_word != MISSING_ASK)
+		return n->look_word;
 	begin_window(n);
 	if (n->look_alone && !n->scanning && !n->held && !n->look_held)
 		return MISSING_DELETED;
-	if (n->o.missing_percent > 100 || n->missing == MISSING_DELETED || (n->look_held && n->releasing) ||
+	if (n->o.missing_percent > 100 || (n->look_held && n->releasing) ||
 	    (!n->held && !n->look_held && n->gone < free_count(n))) {
 		if (n->look_held && n->moved) /* it is somewhere else: not missing */
 			n->moved--;
@@ -151,30 +151,15 @@ bool node_look_is_due(const struct node *n)
 	return false;
 }
 
-static int note_mode(struct node *n, enum node_missing mode)
+void node_look_again(struct node *n, const char *path, size_t len)
 {
-	struct index_txn *t;
-	uint8_t b = (uint8_t)mode;
-	int rc = index_begin(n->o.index, true, &t);
+	struct dirty *d = (struct dirty *)(void *)pathmap_get(&n->dirty, path, len);
 
-	if (!rc)
-		rc = node_commit(n, t, index_value_put(t, VALUE_MISSING, mode == MISSING_ASK ? NULL : &b, mode == MISSING_ASK ? 0 : 1));
-	if (!rc)
-		n->missing = mode;
-	else
-		node_failed(n, rc);
-	return rc;
-}
-
-int node_missing_load(struct node *n, struct index_txn *t)
-{
-	struct buf b = BUF_INIT;
-	int rc = index_value_get(t, VALUE_MISSING, &b);
-
-	if (!rc && b.len == 1 && (b.data[0] == MISSING_DELETED || b.data[0] == MISSING_RESTORE))
-		n->missing = (enum node_missing)b.data[0];
-	buf_free(&b);
-	return rc == -ENOENT ? 0 : rc;
+	if (!d)
+		return;
+	d->told |= n->look_told;
+	if (d->word == MISSING_ASK)
+		d->word = n->look_word;
 }
 
 void node_judge_missing(struct node *n)
@@ -185,8 +170,6 @@ void node_judge_missing(struct node *n)
 	if (n->tree_job || node_look_is_due(n)) /* what is being looked at may be what was released */
 		return;
 	n->releasing = false;
-	if (n->missing != MISSING_ASK && !n->scanning && !n->held)
-		note_mode(n, MISSING_ASK);
 	if (!n->held || (now - n->gone_ns < HOLD_NS && now - n->held_ns < HOLD_MOST_NS))
 		return;
 	/* Half of what would be too much, by a count of a minute ago: it is not. */
@@ -207,6 +190,9 @@ void node_judge_missing(struct node *n)
 	gone -= moved < gone ? moved : gone;
 	if (gone > n->o.missing_most && gone * 100 >= n->o.missing_percent * all) {
 		n->halted = n->halted_missing = true;
+		do
+			n->o.env->random(n->o.env, &n->question, sizeof n->question);
+		while (!n->question);
 		n->missing_count = gone;
 		n->missing_of = all;
 		return;
@@ -224,7 +210,7 @@ uint64_t node_judge_at(const struct node *n)
 	return !n->held || n->releasing ? UINT64_MAX : quiet < most ? quiet : most;
 }
 
-int node_go_on(struct node *n, bool deleted)
+int node_go_on(struct node *n, uint32_t question, bool deleted)
 {
 	int rc;
 
@@ -232,11 +218,17 @@ int node_go_on(struct node *n, bool deleted)
 		return -EALREADY;
 	if (!n->halted_missing)
 		return -ESTALE;
+	if (question != n->question)
+		return -ESRCH;
 	rc = n->o.tree->alive(n->o.tree);
-	if (!rc)
-		rc = note_mode(n, deleted ? MISSING_DELETED : MISSING_RESTORE);
 	if (rc)
 		return rc;
+	for (struct pathmap_item *i = n->dirty.first; i; i = i->next) {
+		struct dirty *d = (struct dirty *)(void *)i;
+
+		if (d->held)
+			d->word = deleted ? MISSING_DELETED : MISSING_RESTORE;
+	}
 	n->halted = n->halted_missing = false;
 	release(n);
 	node_pump(n);

@@ -1,5 +1,5 @@
 /*
- * answer.c - requests on the control socket: {"do":"status"}, {"do":"peers"}, {"do":"forget","member":WHO}, {"do":"wait","timeout_ms":N}, {"do":"rescan"}, {"do":"pause"}, {"do":"resume"}, {"do":"missing","deleted":B}.
+ * answer.c - requests on the control socket: {"do":"status"}, {"do":"peers"}, {"do":"forget","member":WHO}, {"do":"wait","timeout_ms":N}, {"do":"rescan"}, {"do":"pause"}, {"do":"resume"}, {"do":"missing","question":"1a2b3c4d","deleted":B}.
  *
  * Nothing here is kept but who waits. All of it reads what the host published last; only who the members are is asked of
  * the core, which answers between two of its steps. The field names are an interface: scripts
@@ -69,7 +69,7 @@ static void add_bool(struct json_object *o, const char *name, bool x)
 static bool answer_status(struct answer *a, struct ctlsock_conn *k, struct json_object *q CL_UNUSED)
 {
 	struct json_object *o = json_object_new_object();
-	char root[40], node[2 * NODE_KEY_BYTES + 1];
+	char root[40], node[2 * NODE_KEY_BYTES + 1], question[9];
 	struct snapshot s;
 
 	if (!o)
@@ -96,6 +96,8 @@ static bool answer_status(struct answer *a, struct ctlsock_conn *k, struct json_
 	add_u64(o, "watched_directories", s.watching.watched);
 	add_u64(o, "unwatched_directories", s.watching.unwatched);
 	add_u64(o, "missing", s.node.missing);
+	snprintf(question, sizeof(question), "%08" PRIx32, s.node.question);
+	add_text(o, "question", s.node.question ? question : "");
 	add_u64(o, "trash_items", s.node.trash_items);
 	add_u64(o, "trash_bytes", s.node.trash_bytes);
 	add_u64(o, "alerts", s.node.alerts);
@@ -254,10 +256,17 @@ static bool answer_resume(struct answer *a, struct ctlsock_conn *k, struct json_
 
 static bool answer_missing(struct answer *a, struct ctlsock_conn *k, struct json_object *q)
 {
-	struct json_object *x;
-	int rc = json_object_object_get_ex(q, "deleted", &x) ? host_go_on(a->host, json_object_get_boolean(x)) : -EINVAL;
+	struct json_object *x, *number;
+	unsigned long question = 0;
+	char *end = NULL;
+	int rc = -EINVAL;
 
+	if (json_object_object_get_ex(q, "question", &number))
+		question = strtoul(json_object_get_string(number), &end, 16);
+	if (end && !*end && question <= UINT32_MAX && json_object_object_get_ex(q, "deleted", &x))
+		rc = host_go_on(a->host, (uint32_t)question, json_object_get_boolean(x));
 	return ctlsock_send_result(k, rc, rc == -EALREADY ? "it has not halted: nothing is held back" :
+				   rc == -ESRCH ? "that is not what is asked now: see clonesync status for what is missing, and the number to answer with" :
 				   rc == -ESTALE ? "the directory itself is gone, or another one is in its place: put it right, and start clonesync again" : NULL);
 }
 

@@ -320,7 +320,7 @@ static const struct cmd_option missing_options[] = {
 };
 
 static const struct cmd_usage missing_usage = {
-	"clonesync missing", "--deleted|--restore", "Tells a clonesync that halted because much of the directory is missing what to make of that; it goes on.", missing_options,
+	"clonesync missing", "--deleted|--restore QUESTION", "Tells a clonesync that halted because much of the directory is missing what to make of that; it goes on. The number of the QUESTION is in clonesync status.", missing_options,
 	CL_ARRAY_LEN(missing_options), "Exit codes: 0 told; 1 failed, or it has not halted for that; 2 wrong call; 4 none runs.", CMD_USAGE
 };
 
@@ -342,14 +342,22 @@ int cmd_missing(int argc, char **argv)
 	struct missing m = { .w = { .state_dir = NULL } };
 	struct json_object *o;
 	int code = CMD_USAGE, at = cmd_parse(&missing_usage, argc, argv, take_missing, &m, &code), rc;
+	char request[80];
 
-	if (at < 0 || cmd_operands(&missing_usage, argc - at, 0, 0, &code))
+	if (at < 0)
 		return code;
 	if (m.deleted == m.restore) {
 		cmd_complain(missing_usage.program, "was it --deleted, or is it to be had again (--restore)?");
 		return CMD_USAGE;
 	}
-	rc = ask(&m.w, m.deleted ? "{\"do\":\"missing\",\"deleted\":true}" : "{\"do\":\"missing\",\"deleted\":false}", NULL, NULL, &o);
+	if (cmd_operands(&missing_usage, argc - at, 1, 1, &code))
+		return code;
+	if (strlen(argv[at]) != 8 || strspn(argv[at], "0123456789abcdef") != 8) {
+		cmd_complain(missing_usage.program, "'%s' is not the number of a question: clonesync status has it, eight digits of 0-9a-f", argv[at]);
+		return CMD_USAGE;
+	}
+	snprintf(request, sizeof(request), "{\"do\":\"missing\",\"question\":\"%s\",\"deleted\":%s}", argv[at], m.deleted ? "true" : "false");
+	rc = ask(&m.w, request, NULL, NULL, &o);
 	if (rc)
 		return ask_fail(missing_usage.program, rc);
 	json_object_put(o);

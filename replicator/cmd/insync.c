@@ -27,8 +27,8 @@ bool insync(const struct node_status *s, bool paused, char *ret_why, size_t cap)
 	const char *state = insync_state(s, paused);
 
 	if (s->missing)
-		snprintf(ret_why, cap, "halted: %" PRIu64 " of %" PRIu64 " paths are missing at once, and nobody is told; clonesync missing --deleted or --restore goes on", s->missing,
-			 s->missing_of);
+		snprintf(ret_why, cap, "halted: %" PRIu64 " of %" PRIu64 " paths are missing at once, and nobody is told; clonesync missing --deleted %08" PRIx32 " or --restore %08" PRIx32 " goes on",
+			 s->missing, s->missing_of, s->question, s->question);
 	else if (strcmp(state, "halted") == 0)
 		snprintf(ret_why, cap, "halted: the directory is not there any more, or another one is");
 	else if (strcmp(state, "forgotten") == 0)

@@ -89,8 +89,9 @@ is "$(trash list)" "" "all gone"
 mkdir "$W/tree-0/many"
 for i in {1..150}; do echo "$i" > "$W/tree-0/many/$i"; done
 check "many files" settled $SLOW 0 1
-refuses "nothing is missing" "has not halted" 1 clonesync missing --deleted -s "$W/state-1"
+refuses "nothing is missing" "has not halted" 1 clonesync missing --deleted 00000001 -s "$W/state-1"
 refuses "what about it?" "--restore" 2 clonesync missing -s "$W/state-1"
+question() { clonesync status --json -s "$W/state-1" | jq -r .question; }
 member_end 1
 rm -r "$W/tree-1/many"
 member_start 1
@@ -98,14 +99,17 @@ check "most of the tree is gone when it starts: it halts" until_true $SLOW state
 clonesync status -s "$W/state-1" | grep -qE "^state      halted: [0-9]+ of [0-9]+ paths are missing at once"
 ok $? "and says why" "$(clonesync status -s "$W/state-1")"
 is "$(find "$W/tree-0/many" -type f | wc -l)" 150 "nobody was told"
-check "missing --restore" clonesync missing --restore -s "$W/state-1"
+asked=$(question)
+refuses "another question" "not what is asked" 1 clonesync missing --deleted 00000001 -s "$W/state-1"
+check "missing --restore" clonesync missing --restore "$asked" -s "$W/state-1"
 check "brings them back" settled 60 0 1
 is "$(find "$W/tree-1/many" -type f | wc -l)" 150 "all"
 member_end 1
 rm -r "$W/tree-1/many"
 member_start 1
 check "once more" until_true $SLOW state_is 1 halted
-check "missing --deleted" clonesync missing --deleted -s "$W/state-1"
+refuses "what was asked before" "not what is asked" 1 clonesync missing --deleted "$asked" -s "$W/state-1"
+check "missing --deleted" clonesync missing --deleted "$(question)" -s "$W/state-1"
 check "deletes them everywhere" settled 60 0 1
 [ ! -e "$W/tree-0/many" ]
 ok $? "they are gone"

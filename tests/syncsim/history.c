@@ -161,7 +161,7 @@ bool machine_go_on(struct machine *m)
 		return false;
 	world_say(m->w, "%u halted for %llu of %llu, and is told that they %s", m->number, (unsigned long long)s.missing, (unsigned long long)s.missing_of,
 		  deleted ? "were deleted" : "were not");
-	if (!node_go_on(m->node, deleted))
+	if (!node_go_on(m->node, s.question, deleted))
 		m->tree.emptied = false;
 	return true;
 }
@@ -313,7 +313,7 @@ static void unrest(struct world *w, const char *what)
 	world_violation(w, "%s (%llu steps)", what, (unsigned long long)w->steps);
 }
 
-static void come_to_rest(struct world *w)
+void world_rest(struct world *w)
 {
 	uint64_t until = w->now_ns + REST_NS, steps = w->steps + REST_STEPS;
 
@@ -365,12 +365,12 @@ static void return_late(struct world *w, struct backup *b)
 			world_step(w);
 	}
 	if (!w->violation[0])
-		come_to_rest(w);
+		world_rest(w);
 	until = w->now_ns + 3 * w->tombs_ns + 2000000000;
 	while (w->now_ns < until && !w->violation[0])
 		if (!world_step(w))
 			w->now_ns = until;
-	come_to_rest(w);
+	world_rest(w);
 	if (!w->violation[0])
 		check_forgotten(w);
 	if (w->violation[0] || !b->there)
@@ -378,7 +378,7 @@ static void return_late(struct world *w, struct backup *b)
 	bring_back(w, b);
 	give_identity(&w->m[b->of]);
 	machine_boot(&w->m[b->of]);
-	come_to_rest(w);
+	world_rest(w);
 	if (!w->violation[0])
 		check_end(w);
 }
@@ -430,7 +430,7 @@ int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_r
 		}
 	}
 	mend(w);
-	come_to_rest(w);
+	world_rest(w);
 	if (!w->violation[0])
 		check_end(w);
 	if (!w->violation[0])

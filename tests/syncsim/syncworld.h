@@ -7,6 +7,7 @@
  *   user.c       users, and the ledger of what they wrote
  *   history.c    what happens to the machines
  *   check.c      what has to be so afterwards
+ *   scenes.c     single histories, told step by step
  *   cut.c        what has to be so when a node says that it is in sync
  */
 #ifndef CLONELOVE_SYNCWORLD_H
@@ -257,6 +258,8 @@ bool simtree_is_left(const char *path); /* a temp that may hold somebody's edit 
 
 /* --- user.c --- */
 void user_act(struct machine *m);
+uint32_t user_put(struct machine *m, const char *path, size_t len); /* puts a new file there; its token */
+void user_dir(struct machine *m, const char *path);
 void user_finish(struct machine *m);             /* what is half written is written to its end */
 uint32_t token_of(struct world *w, const struct inode *in); /* 0: none */
 void ledger_content(struct world *w, const uint8_t *data, size_t len, uint64_t after_ns);
@@ -280,7 +283,11 @@ bool machine_go_on(struct machine *m);           /* if it halted for what is mis
 
 /* --- history.c --- */
 struct history_result { char violation[512]; uint64_t hash, steps, user_ops, crashes, virtual_ms, purged, restored, emptied, tombs_gone; };
+void world_rest(struct world *w);                /* everything has to come to rest */
 int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_result *ret);
+
+/* --- scenes.c --- */
+int scenes_run(bool trace);                      /* 0: all are as they have to be */
 
 /* --- check.c --- */
 void check_end(struct world *w);

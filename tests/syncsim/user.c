@@ -326,26 +326,53 @@ static struct inode *some_file(struct machine *m, char *ret)
 
 /* --- what users do --- */
 
-static void put_new(struct machine *m)
+/* A new file, or one in another's place; 0: it cannot be. len 0: as long as chance has it. */
+static uint32_t put_at(struct machine *m, const char *path, size_t len)
 {
-	char path[64];
-	struct inode *in, *old;
+	struct inode *in, *old = simtree_find(&m->tree, path);
 	uint32_t t;
 
-	some_path(m->w, false, path);
-	old = simtree_find(&m->tree, path);
 	if (old && old->kind == ENTRY_DIR)
-		return;
+		return 0;
 	t = new_token(m);
+	if (len)
+		m->w->tokens[t].len = len;
 	in = simtree_inode(&m->tree, ENTRY_FILE);
 	write_token(m, in, t, true);
 	if (simtree_user_put(&m->tree, path, in)) {
 		m->w->tokens[t].released = true;
-		return;
+		return 0;
 	}
 	release(m, old);
 	forget_deletions(m->w, path);
 	world_say(m->w, "user of %u puts token %u at %s", m->number, t, path);
+	return t;
+}
+
+static void put_new(struct machine *m)
+{
+	char path[64];
+
+	some_path(m->w, false, path);
+	put_at(m, path, 0);
+}
+
+uint32_t user_put(struct machine *m, const char *path, size_t len)
+{
+	uint32_t t;
+
+	m->tree.acting = true;
+	t = put_at(m, path, len);
+	m->tree.acting = false;
+	return t;
+}
+
+void user_dir(struct machine *m, const char *path)
+{
+	m->tree.acting = true;
+	if (simtree_user_put(&m->tree, path, simtree_inode(&m->tree, ENTRY_DIR)))
+		abort();
+	m->tree.acting = false;
 }
 
 static void overwrite(struct machine *m)

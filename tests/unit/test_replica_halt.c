@@ -170,7 +170,7 @@ static void all_at_once(void **state)
 
 	(void)state;
 	fill();
-	assert_int_equal(host_go_on(m[0].h, true), -EALREADY);
+	assert_int_equal(host_go_on(m[0].h, 1, true), -EALREADY);
 	assert_int_equal(nftw(at(0, ".", 0), remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
 	wait_for_halt(0);
 	assert_true(status(0).missing >= FILES / 2 && status(0).missing <= status(0).missing_of);
@@ -181,7 +181,7 @@ static void all_at_once(void **state)
 	assert_int_equal(status(0).missing, status(0).missing_of);
 	/* Some may have gone before it was many: as few as are let through in any case. */
 	assert_true(count(1, "f0") >= FILES - NODE_MISSING_MOST / 2);
-	assert_int_equal(host_go_on(m[0].h, false), 0);
+	assert_int_equal(host_go_on(m[0].h, status(0).question, false), 0);
 	wait_in_sync();
 	assert_int_equal(count(0, "f0"), count(1, "f0"));
 	assert_true(count(0, "f0") >= FILES - NODE_MISSING_MOST / 2);
@@ -189,7 +189,7 @@ static void all_at_once(void **state)
 	assert_int_equal(nftw(at(0, ".", 0), remove_one, 16, FTW_DEPTH | FTW_PHYS), 0);
 	wait_for_halt(0);
 	assert_true(count(1, "f0") > 0);
-	assert_int_equal(host_go_on(m[0].h, true), 0);
+	assert_int_equal(host_go_on(m[0].h, status(0).question, true), 0);
 	while (access(at(1, ".", 0), F_OK) == 0)
 		usleep(5000);
 	wait_in_sync();
@@ -288,7 +288,7 @@ static void unmounted(void **state)
 	host_rescan(m[0].h); /* an unmounting that is lazy tells nobody */
 	wait_for_halt(0);
 	assert_int_equal(status(0).missing, 0);
-	assert_int_equal(host_go_on(m[0].h, true), -ESTALE);
+	assert_int_equal(host_go_on(m[0].h, 1, true), -ESTALE);
 	assert_int_equal(count(1, "f0"), FILES);
 	/* On the bare directory it is a new tree: what others have is unknown there, not deleted. */
 	stop(0);

@@ -1,0 +1,236 @@
+/*
+ * scenes.c - single histories that chance seldom makes, told one step after the other: each is about one rule, and says what has to be so at its end.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "syncworld.h"
+
+#define SECOND 1000000000ull
+#define BIG (FRAME_CONTENT_MAX + 1000u) /* does not travel with its announcement */
+
+/* --- the stage --- */
+
+/* Three machines that know each other, without faults; nothing happens by itself. */
+static void set_stage(struct world *w, bool trace, unsigned missing_percent)
+{
+	for (uint64_t seed = 1;; seed++) {
+		world_init(w, seed, SYNC_BREAK_NONE, trace);
+		if (w->count == 3)
+			break;
+		world_free(w);
+	}
+	w->missing_percent = missing_percent;
+	w->keep_ns = TRASH_KEEP_NS;
+	w->user_ops_most = UINT64_MAX;
+	for (unsigned i = 0; i < w->count; i++) {
+		w->m[i].seeds = 7u & ~(1u << i);
+		w->m[i].absent = false;
+	}
+}
+
+static void run_for(struct world *w, uint64_t ns)
+{
+	uint64_t until = w->now_ns + ns;
+
+	while (w->now_ns < until && !w->violation[0])
+		if (!world_step(w))
+			w->now_ns = until;
+}
+
+static void boot_all(struct world *w)
+{
+	for (unsigned i = 0; i < w->count; i++)
+		machine_boot(&w->m[i]);
+	world_rest(w);
+}
+
+static struct node_status status_of(struct machine *m)
+{
+	struct node_status s = { 0 };
+
+	if (m->node)
+		node_status(m->node, &s);
+	return s;
+}
+
+/* Names go, and nobody is told, the watcher neither. "": all. */
+static void vanish(struct machine *m, const char *path)
+{
+	size_t len = strlen(path);
+
+	for (size_t i = 0; i < m->tree.now.count;) {
+		const char *p = m->tree.now.all[i].path;
+
+		if (strncmp(p, TREE_CORNER, strlen(TREE_CORNER)) != 0 && (!len || (strncmp(p, path, len) == 0 && (p[len] == '\0' || p[len] == '/'))))
+			m->tree.now.all[i] = m->tree.now.all[--m->tree.now.count];
+		else
+			i++;
+	}
+	m->tree.past_count = 0;
+	world_say(m->w, "'%s' of %u vanishes", path, m->number);
+}
+
+static void cut_off(struct world *w, unsigned number, bool cut)
+{
+	for (unsigned i = 0; i < w->count; i++)
+		if (i != number)
+			world_cut(w, number, i, cut);
+}
+
+static void expect_everywhere(struct world *w, uint32_t token, bool there, const char *what)
+{
+	for (unsigned i = 0; i < w->count; i++)
+		if (machine_has(&w->m[i], token, HAS_TREE) != there)
+			world_violation(w, "token %u is %sin the tree of %u: %s", token, there ? "not " : "", i, what);
+}
+
+#define EXPECT(w, cond) do { if (!(cond)) world_violation(w, "not so: %s", #cond); } while (0)
+
+/* --- the scenes --- */
+
+/* A file goes at some time, and nobody sees it; somebody edits it elsewhere; then it is found to be gone. The edit stays. */
+static void gone_unseen(struct world *w, bool linked)
+{
+	uint32_t was, edit;
+
+	boot_all(w);
+	user_dir(&w->m[0], "a");
+	was = user_put(&w->m[0], "a/f", 100);
+	world_rest(w);
+	run_for(w, 10 * SECOND);
+	if (!linked)
+		cut_off(w, 0, true);
+	vanish(&w->m[0], "a");
+	run_for(w, 10 * SECOND);
+	edit = user_put(&w->m[1], "a/f", 100);
+	run_for(w, linked ? 0 : 10 * SECOND);
+	machine_event(&w->m[0], "", true);
+	run_for(w, 10 * SECOND);
+	cut_off(w, 0, false);
+	world_rest(w);
+	expect_everywhere(w, edit, true, "it was written after the other had gone, unseen");
+	expect_everywhere(w, was, false, "it was replaced");
+}
+
+static void gone_unseen_cut(struct world *w)
+{
+	gone_unseen(w, false);
+}
+
+static void gone_unseen_linked(struct world *w)
+{
+	gone_unseen(w, true);
+}
+
+/* The same across a restart: what went while no process ran. But what nobody edited is deleted. */
+static void gone_while_stopped(struct world *w)
+{
+	uint32_t a, b, edit;
+
+	boot_all(w);
+	a = user_put(&w->m[0], "f", 100);
+	b = user_put(&w->m[0], "g", 100);
+	world_rest(w);
+	machine_kill(&w->m[0]);
+	vanish(&w->m[0], "");
+	run_for(w, 10 * SECOND);
+	edit = user_put(&w->m[1], "f", 100);
+	run_for(w, 10 * SECOND);
+	cut_off(w, 0, true);
+	machine_boot(&w->m[0]);
+	run_for(w, 10 * SECOND);
+	cut_off(w, 0, false);
+	world_rest(w);
+	expect_everywhere(w, a, false, "it was replaced");
+	expect_everywhere(w, b, false, "it was deleted");
+	expect_everywhere(w, edit, true, "it was written after the other had gone, unseen");
+}
+
+/* One path is told of as gone while a listing shows that all is: nothing of that is alone. */
+static void gone_beside_a_listing(struct world *w)
+{
+	char name[2] = "k";
+	uint32_t t[6];
+
+	boot_all(w);
+	for (unsigned i = 0; i < 6; i++, name[0]++)
+		t[i] = user_put(&w->m[0], name, 100);
+	world_rest(w);
+	vanish(&w->m[0], "");
+	node_dirty(w->m[0].node, "k", 1, false); /* the first job is under way with it when the others come */
+	node_dirty(w->m[0].node, "l", 1, false);
+	node_dirty(w->m[0].node, "", 0, true);
+	run_for(w, 20 * SECOND);
+	EXPECT(w, status_of(&w->m[0]).halted && status_of(&w->m[0]).missing >= 5);
+	for (unsigned i = 1; i < 6; i++)
+		EXPECT(w, machine_has(&w->m[1], t[i], HAS_TREE));
+	EXPECT(w, node_go_on(w->m[0].node, status_of(&w->m[0]).question, false) == 0);
+	world_rest(w);
+	for (unsigned i = 1; i < 6; i++)
+		expect_everywhere(w, t[i], true, "nobody deleted it");
+}
+
+/* Somebody says that what is missing was deleted. More is missing by then: about that, nobody was asked. */
+static void a_word_for_each_question(struct world *w)
+{
+	char name[2] = "f";
+	uint32_t t[10], question;
+
+	boot_all(w);
+	for (unsigned i = 0; i < 10; i++, name[0]++)
+		t[i] = user_put(&w->m[0], name, 100);
+	world_rest(w);
+	for (name[0] = 'f'; name[0] < 'f' + 6; name[0]++)
+		vanish(&w->m[0], name);
+	machine_event(&w->m[0], "", true);
+	run_for(w, 20 * SECOND);
+	question = status_of(&w->m[0]).question;
+	EXPECT(w, status_of(&w->m[0]).missing == 6 && question);
+	for (; name[0] < 'f' + 9; name[0]++) {
+		vanish(&w->m[0], name);
+		machine_event(&w->m[0], name, false);
+	}
+	run_for(w, SECOND);
+	EXPECT(w, node_go_on(w->m[0].node, question + 1, true) == -ESRCH);
+	EXPECT(w, node_go_on(w->m[0].node, question, true) == 0);
+	run_for(w, 20 * SECOND);
+	EXPECT(w, status_of(&w->m[0]).missing == 3 && status_of(&w->m[0]).question != question);
+	EXPECT(w, node_go_on(w->m[0].node, question, true) == -ESRCH);
+	machine_kill(&w->m[0]); /* and asks again when it comes back */
+	machine_boot(&w->m[0]);
+	run_for(w, 20 * SECOND);
+	EXPECT(w, status_of(&w->m[0]).missing == 3);
+	EXPECT(w, node_go_on(w->m[0].node, status_of(&w->m[0]).question, false) == 0);
+	world_rest(w);
+	for (unsigned i = 0; i < 10; i++)
+		expect_everywhere(w, t[i], i >= 6, "what was asked about was deleted, and nothing else");
+}
+
+static const struct scene { const char *name; void (*play)(struct world *w); unsigned missing_percent; } scenes[] = {
+	{ "gone, unseen, then edited elsewhere, cut off", gone_unseen_cut, 101 },
+	{ "gone, unseen, then edited elsewhere", gone_unseen_linked, 101 },
+	{ "gone while no process ran, then edited elsewhere", gone_while_stopped, 101 },
+	{ "one is told of as gone while a listing shows that all is", gone_beside_a_listing, 50 },
+	{ "a word about what is missing is about that alone", a_word_for_each_question, 50 },
+};
+
+int scenes_run(bool trace)
+{
+	struct world *w = malloc(sizeof *w);
+	int failed = 0;
+
+	if (!w)
+		abort();
+	for (size_t i = 0; i < CL_ARRAY_LEN(scenes); i++) {
+		set_stage(w, trace, scenes[i].missing_percent);
+		scenes[i].play(w);
+		printf("%s - %s%s%s\n", w->violation[0] ? "not ok" : "ok", scenes[i].name, w->violation[0] ? ": " : "", w->violation);
+		fflush(stdout);
+		failed += w->violation[0] != '\0';
+		world_free(w);
+	}
+	free(w);
+	return failed ? 1 : 0;
+}
