@@ -214,6 +214,7 @@ static int answer_sums(struct node *n, struct node_peer *p, const struct frame *
 		rc = index_begin(n->o.index, false, &t);
 	if (rc)
 		return rc;
+	p->scanned |= node == FRAME_ROOT;
 	frame_begin(&b, FRAME_SUMS, &start);
 	buf_u16(&b, node);
 	for (unsigned i = 0; i < SUM_FANOUT; i++)

@@ -17,6 +17,8 @@
 #define NO_ALARM UINT64_MAX
 #define FRAMES_MOST (64u << 20)    /* bytes of frames that wait for the core; then the hub does */
 #define BLIND_AGAIN_NS 60000000000ull
+#define UNHEARD_SAY_S 60u                   /* so long something may wait for a member that joins or scans before that is said, */
+#define UNHEARD_AGAIN_NS 600000000000ull     /* and again */
 #define ROOT_AGAIN_NS 2000000000ull
 #define MAP_BYTES (1ull << 40)
 
@@ -374,6 +376,22 @@ static void publish_status(struct host *h)
 	pthread_mutex_unlock(&h->mu);
 }
 
+static void lost(struct node_host *b, const char *path)
+{
+	(void)b;
+	logmsg(LOGMSG_WARNING, "what %.300s was to have is held by no member: it was given up, and what was there before holds", path);
+}
+
+/* What waits for a member that joins or scans for long is told of, and again. */
+static void say_unheard(struct host *h, uint64_t now)
+{
+	if (h->status.unheard_s < UNHEARD_SAY_S || now < h->unheard_say_ns)
+		return;
+	h->unheard_say_ns = now + UNHEARD_AGAIN_NS;
+	logmsg(LOGMSG_WARNING, "what no member seems to hold cannot be given up, nor what becomes of directories be decided, for %llu s now: a member is still joining, or looking through its directory "
+	       "after a start (clonesync peers says which)", (unsigned long long)h->status.unheard_s);
+}
+
 static void scan_blind(struct host *h, uint64_t now)
 {
 	bool blind;
@@ -431,6 +449,7 @@ static void *core(void *arg)
 		scan_blind(h, now);
 		look_at_root(h, now);
 		publish_status(h);
+		say_unheard(h, now);
 		pthread_mutex_lock(&h->mu);
 		stop = h->stopping && !h->notes;
 		pthread_mutex_unlock(&h->mu);
@@ -562,7 +581,7 @@ int host_start(const struct host_options *o, struct host **ret)
 
 	if (!h)
 		return -ENOMEM;
-	h->base = (struct node_host){ submit, host_send, host_queued, host_close, wake_at, host_members_changed };
+	h->base = (struct node_host){ submit, host_send, host_queued, host_close, wake_at, host_members_changed, lost };
 	h->notes_end = &h->notes;
 	h->jobs_end = &h->jobs;
 	h->alarm_ns = NO_ALARM;

@@ -60,7 +60,7 @@ void host_watching(struct host *h, struct host_watching *ret);
 struct host_member {
 	struct member m;
 	bool self, up, compared;       /* compared: its index with ours, since it came up */
-	bool joining;                  /* so it says */
+	bool joining, scanning;        /* so it says; it is looking through its directory after a start */
 	int64_t clock_us;              /* up: its wall clock less ours */
 };
 /* Everybody who is known, the forgotten too. *ret: free(). */

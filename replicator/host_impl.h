@@ -60,7 +60,7 @@ struct host {
 	pthread_t core, workers[HOST_WORKERS];
 	unsigned worker_count;
 	bool core_started;
-	uint64_t alarm_ns, blind_ns, root_ns;   /* the core's */
+	uint64_t alarm_ns, blind_ns, root_ns, unheard_say_ns; /* the core's */
 	pthread_mutex_t mu;
 	pthread_cond_t told, work, room, answered;
 	struct note *notes, **notes_end;

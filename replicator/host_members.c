@@ -192,6 +192,7 @@ static void list_members(struct host *h, void *arg)
 			continue;
 		m->compared = p.compared;
 		m->joining = p.joining;
+		m->scanning = p.scanning;
 		m->clock_us = p.clock_us;
 	}
 }

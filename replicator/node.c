@@ -475,6 +475,8 @@ void node_status(struct node *n, struct node_status *ret)
 	ret->question = n->halted_missing ? n->question : 0;
 	ret->working = !node_idle(n);
 	ret->error = n->error;
+	if (n->unheard_ns && node_now(n) - n->unheard_last_ns <= 10000000000ull)
+		ret->unheard_s = (n->unheard_last_ns - n->unheard_ns) / 1000000000 + 1;
 	ret->root = sums_root(index_sums(n->o.index));
 	ret->trash_items = n->trash.items;
 	ret->trash_bytes = n->trash.bytes;

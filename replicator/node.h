@@ -47,6 +47,8 @@ struct node_host {
 	void (*wake_at)(struct node_host *h, uint64_t boot_ns);
 	/* Who belongs to the cluster has changed (node_members): whom to call, whom to let in. */
 	void (*members)(struct node_host *h);
+	/* What a path was to have is held by nobody: it was given up, and what was there before is said again. For operators. */
+	void (*lost)(struct node_host *h, const char *path);
 };
 
 #define NODE_TOMBS_KEEP_NS (30 * 86400 * 1000000000ull)
@@ -106,7 +108,7 @@ void node_tick(struct node *n);
 /* --- members (members.h; DESIGN.md, "Members") --- */
 /* Ours among them. Valid until the next call that is not const. */
 const struct members *node_members(const struct node *n);
-struct node_peer_status { bool compared, joining; int64_t clock_us; };
+struct node_peer_status { bool compared, joining, scanning; int64_t clock_us; };
 bool node_peer_status(const struct node *n, const uint8_t *node, struct node_peer_status *ret); /* false: it is not up */
 /* Others call us there from now on; the text is copied. */
 int node_address(struct node *n, const char *address);
@@ -141,6 +143,7 @@ struct node_status {
 	uint64_t missing, missing_of; /* halted for what is missing: so many paths, of so many; else 0 */
 	uint32_t question;         /* which to answer with node_go_on, then; else 0 */
 	bool working;              /* a job is under way, or something waits for one */
+	uint64_t unheard_s;        /* so long something waits to be decided (what nobody seems to hold, what becomes of a directory) for a member that joins, or scans after its start; else 0 */
 	int error;                 /* the last error of disk or index; 0 */
 	struct sum root;
 	uint64_t trash_items, trash_bytes; /* when it was last tended */

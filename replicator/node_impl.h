@@ -61,6 +61,7 @@ struct node_peer {
 	void *link;
 	uint8_t key[FRAME_NODE_BYTES];
 	bool joining, joined;          /* so it said; that it is over, while we were comparing */
+	bool scanned;                  /* it has looked through its tree since it began: it asks for sums only then */
 	int64_t clock_us;              /* its wall clock less ours */
 	uint64_t sent;                 /* all of our index up to this position went to it, or was there before it came */
 	bool sending;                  /* a job makes the next piece */
@@ -97,6 +98,7 @@ struct node {
 	uint64_t tombs_gone;
 	bool tombs_job;
 	uint64_t cut_requests;
+	uint64_t unheard_ns, unheard_last_ns; /* when something first could not be decided for want of a member that has looked through its tree; when last */
 	uint64_t began_ns, lost_ns;    /* when this process began; when a peer went down last */
 	bool context_news, intent_news; /* not in the index yet */
 	uint64_t position, wanted;     /* of the index: its last position, how many records are not held */
@@ -182,6 +184,11 @@ void node_members_due(struct node *n);  /* what was put off */
 unsigned node_others(const struct node *n);
 /* Are all others up, and (compared) their indexes compared with ours? */
 bool node_all_up(const struct node *n, bool compared);
+/*
+ * Has everybody said all that there is to say? All others are up and compared, and each knows what is in its own tree: none joins, none is still scanning after its start. Only then
+ * may something be concluded from what nobody has. What is to be concluded waits meanwhile, and status.unheard_s tells of it.
+ */
+bool node_all_heard(struct node *n);
 /* Frames to a peer; b is freed. */
 int exchange_send(struct node *n, struct node_peer *p, struct buf *b);
 

@@ -13,6 +13,7 @@
 
 #define VALUE_MEMBERS "members"
 #define FORGOTTEN "the cluster has forgotten this node: it is to join again as a new one"
+#define UNHEARD_OVER_NS 10000000000ull /* what waits to be decided is looked at more often than this */
 #define SELF_AGAIN_NS 30000000000ull   /* two that live with one key write its record in turn: not faster than this */
 
 const struct members *node_members(const struct node *n)
@@ -55,12 +56,28 @@ bool node_all_up(const struct node *n, bool compared)
 	return known || up >= n->o.peers;
 }
 
+bool node_all_heard(struct node *n)
+{
+	if (!node_all_up(n, true))
+		return false;
+	for (const struct node_peer *p = n->peers; p; p = p->next) {
+		if (!p->joining && p->scanned)
+			continue;
+		if (!n->unheard_ns || node_now(n) - n->unheard_last_ns > UNHEARD_OVER_NS)
+			n->unheard_ns = node_now(n);
+		n->unheard_last_ns = node_now(n);
+		return false;
+	}
+	n->unheard_ns = 0;
+	return true;
+}
+
 bool node_peer_status(const struct node *n, const uint8_t *node, struct node_peer_status *ret)
 {
 	for (const struct node_peer *p = n->peers; p; p = p->next) {
 		if (memcmp(p->key, node, sizeof p->key) != 0)
 			continue;
-		*ret = (struct node_peer_status){ p->compared, p->joining, p->clock_us };
+		*ret = (struct node_peer_status){ p->compared, p->joining, !p->scanned, p->clock_us };
 		return true;
 	}
 	return false;

@@ -211,7 +211,7 @@ static bool may_decide(struct node *n, const char *path, bool covered)
 	w = node_wait(n, path, strlen(path), 0);
 	if (!w)
 		return false;
-	if (!node_all_up(n, true))
+	if (!node_all_heard(n))
 		w->open_ns = 0;
 	else if (!w->open_ns)
 		w->open_ns = node_now(n);
@@ -441,6 +441,8 @@ static int answer_lost(struct node *n, struct index_txn *t, const char *path, st
 		rc = node_decide_over(n, t, path, strlen(path), r, &e, &after);
 	entry_free(&e);
 	n->alerts++;
+	if (!rc)
+		n->o.host->lost(n->o.host, path);
 	return rc;
 }
 
@@ -458,7 +460,7 @@ static int plan_fetch(struct node *n, struct index_txn *t, const char *path, str
 		node_failed(n, rc);
 	if (!w)
 		return -ENOMEM;
-	if (!gone || !node_all_up(n, true)) {
+	if (!gone || !node_all_heard(n)) {
 		w->gone_ns = 0;
 	} else if (!w->gone_ns) {
 		w->gone_ns = node_now(n);

@@ -122,6 +122,7 @@ static struct json_object *member_json(const struct host_member *m)
 	add_bool(o, "up", m->up);
 	add_bool(o, "compared", m->compared);
 	add_bool(o, "joining", m->joining);
+	add_bool(o, "scanning", m->scanning);
 	json_object_object_add(o, "clock_us", json_object_new_int64(m->clock_us));
 	return o;
 }

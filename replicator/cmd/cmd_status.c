@@ -126,6 +126,8 @@ static void print_member(struct json_object *o)
 
 	printf("%-20s %.16s %-28s %s", show(o, "name", &name), show(o, "node", &node), *show(o, "address", &address) ? address.text : "(cannot be called)",
 	       is_set(o, "self") ? "this one" : !is_set(o, "up") ? "down" : is_set(o, "compared") ? "up" : "up, comparing");
+	if (is_set(o, "scanning"))
+		printf(", scanning");
 	if (is_set(o, "joining"))
 		printf(", joining");
 	if (clock_s > 1 || clock_s < -1)

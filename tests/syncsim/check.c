@@ -157,6 +157,47 @@ static void check_trash(struct machine *m)
 	m->tree.acting = false;
 }
 
+/* Does a file in its tree have this content? */
+static bool tree_has(const struct machine *m, const struct entry *e)
+{
+	for (size_t i = 0; i < m->tree.now.count; i++) {
+		const struct inode *in = m->tree.now.all[i].in;
+		uint64_t block = entry_block_bytes(e->size);
+		struct buf list = BUF_INIT;
+		uint8_t h[HASH_BYTES];
+
+		if (in->kind != ENTRY_FILE || in->len != e->size || in->writers || strncmp(m->tree.now.all[i].path, TREE_CORNER, strlen(TREE_CORNER)) == 0)
+			continue;
+		for (uint64_t off = 0; off < in->len; off += block) {
+			hash_blake2b(in->data + off, (size_t)(in->len - off < block ? in->len - off : block), h);
+			buf_bytes(&list, h, sizeof h);
+		}
+		hash_blake2b(list.data, list.len, h);
+		buf_free(&list);
+		if (memcmp(h, e->hash, sizeof h) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Who gives up what nobody holds has asked everybody: nobody that it is linked to does. */
+void check_lost(struct machine *m, const char *path)
+{
+	struct index_record r;
+	struct index_txn *t;
+
+	world_say(m->w, "%u gives up %s", m->number, path);
+	index_record_init(&r);
+	if (index_begin(m->index, false, &t)) /* as it was before the decision */
+		abort();
+	if (index_get(t, path, strlen(path), &r) == 0)
+		for (unsigned i = 0; i < m->w->count; i++)
+			if (m->links[i].peer && m->w->m[i].node && !m->w->m[i].crashed && !m->w->m[i].tree.missing && tree_has(&m->w->m[i], &r.known))
+				world_violation(m->w, "%u gives up what %s was to have, and %u has it", m->number, path, i);
+	index_record_free(&r);
+	index_abort(t);
+}
+
 struct old { struct machine *m; struct vector context; };
 
 /* A deletion whose maker was lost before it said what it knew is covered by nobody, and stays. */

@@ -247,6 +247,7 @@ static void mend(struct world *w)
 		struct machine *m = &w->m[i];
 
 		m->die_at = 0;
+		m->list_ns = m->list_ns ? m->list_ns / 20 : 0; /* it has to come to rest in time */
 		m->cut = 0;
 		if (m->tree.missing) /* it halted, or would have: the operator mounts it, and starts it again */
 			machine_kill(m);
@@ -408,6 +409,7 @@ int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_r
 	steps = 300 + world_random(w, 2500);
 	calm = 20 + world_random(w, 200); /* steps between two blows */
 	for (unsigned i = 0; i < w->count; i++) {
+		w->m[i].list_ns = world_chance(w, 100) ? world_random(w, 10000000000ull) : 0;
 		w->m[i].skew_ns = world_chance(w, 300) ? ((int64_t)world_random(w, 7200) - 3600) * 1000000000 : 0;
 		for (unsigned k = 0; k < 5 && world_chance(w, 500); k++)
 			user_act(&w->m[i]);

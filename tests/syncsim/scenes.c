@@ -208,11 +208,39 @@ static void a_word_for_each_question(struct world *w)
 		expect_everywhere(w, t[i], i >= 6, "what was asked about was deleted, and nothing else");
 }
 
+/* Who alone has a content looks through its tree anew, for longer than what nobody has is waited for. */
+static void held_by_one_that_scans(struct world *w)
+{
+	struct machine *m = &w->m[2];
+	uint32_t t;
+
+	boot_all(w);
+	user_put(&w->m[0], "f", 100);
+	world_rest(w);
+	t = user_put(m, "f", BIG);
+	for (unsigned i = 0; i < 100000 && status_of(&w->m[0]).wanted + status_of(&w->m[1]).wanted < 2 && !w->violation[0]; i++)
+		world_step(w);
+	EXPECT(w, !machine_has(&w->m[0], t, HAS_TREE) && !machine_has(&w->m[1], t, HAS_TREE));
+	machine_kill(m);
+	machine_forget_index(m);
+	m->list_ns = 100 * SECOND;
+	machine_boot(m);
+	run_for(w, 90 * SECOND);
+	EXPECT(w, status_of(&w->m[0]).peers == 2 && status_of(&w->m[0]).wanted == 1);
+	EXPECT(w, status_of(&w->m[0]).unheard_s > 60);
+	m->list_ns = 0;
+	world_rest(w);
+	expect_everywhere(w, t, true, "it was there all the time");
+	run_for(w, 15 * SECOND);
+	EXPECT(w, status_of(&w->m[0]).unheard_s == 0);
+}
+
 static const struct scene { const char *name; void (*play)(struct world *w); unsigned missing_percent; } scenes[] = {
 	{ "gone, unseen, then edited elsewhere, cut off", gone_unseen_cut, 101 },
 	{ "gone, unseen, then edited elsewhere", gone_unseen_linked, 101 },
 	{ "gone while no process ran, then edited elsewhere", gone_while_stopped, 101 },
 	{ "one is told of as gone while a listing shows that all is", gone_beside_a_listing, 50 },
+	{ "what one alone has, while it scans", held_by_one_that_scans, 101 },
 	{ "a word about what is missing is about that alone", a_word_for_each_question, 50 },
 };
 

@@ -339,6 +339,7 @@ static int sim_list(struct tree *t, const char *dir, tree_visit visit, void *use
 		rc = -ENOTDIR;
 	if (rc)
 		return rc;
+	s->m->listed = true;
 	simtree_names_copy(&s->now, &all);
 	for (size_t i = 0; i < all.count && !rc; i++) {
 		const char *name = all.all[i].path + (n ? n + 1 : 0);

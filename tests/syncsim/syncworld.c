@@ -173,6 +173,11 @@ static void members_changed(struct node_host *h)
 	m->calls &= ~(1u << m->number);
 }
 
+static void lost(struct node_host *h, const char *path)
+{
+	check_lost(of_host(h), path);
+}
+
 /* --- links --- */
 
 static void drop_frames(struct sim_link *l)
@@ -347,8 +352,8 @@ static void end_process(struct machine *m)
 			m->links[i].peer = NULL;
 			link_down(m, &m->w->m[i]);
 		}
-	while (m->todo || m->over) {
-		struct node_job **list = m->todo ? &m->todo : &m->over, *j = *list;
+	while (m->todo || m->over || m->slow) {
+		struct node_job **list = m->todo ? &m->todo : m->over ? &m->over : &m->slow, *j = *list;
 
 		*list = j->next;
 		j->drop(j);
@@ -527,10 +532,26 @@ static void run_job(struct machine *m, uint64_t which, bool over)
 	if (over) {
 		j->done(j);
 	} else {
+		m->listed = false;
 		j->run(j);
-		j->next = m->over;
-		m->over = j;
+		j->next = NULL;
+		if (m->listed && m->list_ns && !m->slow) {
+			m->slow = j;
+			m->slow_ns = m->w->now_ns + m->list_ns;
+		} else {
+			j->next = m->over;
+			m->over = j;
+		}
 	}
+	after(m);
+}
+
+static void end_slow(struct machine *m)
+{
+	struct node_job *j = m->slow;
+
+	m->slow = NULL;
+	j->done(j);
 	after(m);
 }
 
@@ -609,6 +630,7 @@ static uint64_t choices(struct machine *m, uint64_t which, bool act)
 	for (struct node_job *j = m->over; j; j = j->next)
 		k++;
 	CHOICE(k, run_job(m, which, true));
+	CHOICE(m->slow && m->slow_ns <= m->w->now_ns ? 1u : 0u, end_slow(m));
 	CHOICE(m->events ? 1u : 0u, take_event(m));
 	CHOICE(m->alarm_ns && m->alarm_ns <= m->w->now_ns ? 1u : 0u, (m->alarm_ns = 0, node_tick(m->node)));
 	for (unsigned i = 0; i < m->w->count; i++) {
@@ -629,6 +651,8 @@ bool world_step(struct world *w)
 		all += n[i];
 		if (w->m[i].node && w->m[i].alarm_ns && w->m[i].alarm_ns < alarm)
 			alarm = w->m[i].alarm_ns;
+		if (w->m[i].slow && w->m[i].slow_ns < alarm)
+			alarm = w->m[i].slow_ns;
 	}
 	if (!all) {
 		if (alarm == UINT64_MAX)
@@ -665,7 +689,7 @@ void machine_init(struct world *w, unsigned number)
 	m->w = w;
 	m->number = number;
 	m->env = (struct env){ boot_ns, real_ns, env_random };
-	m->host = (struct node_host){ submit, host_send, host_queued, host_close, wake_at, members_changed };
+	m->host = (struct node_host){ submit, host_send, host_queued, host_close, wake_at, members_changed, lost };
 	m->rng = rng_next(&w->rng);
 	snprintf(m->address, sizeof m->address, "%u", number);
 	machine_new_key(m);

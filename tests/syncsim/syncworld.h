@@ -137,6 +137,10 @@ struct machine {
 	bool crashed;
 	uint64_t die_at;           /* calls to the tree until it dies; 0 = not */
 	struct node_job *todo, *over;
+	uint64_t list_ns;          /* so long it takes to look through a directory: */
+	bool listed;               /* the job that runs did, */
+	struct node_job *slow;     /* and ends... */
+	uint64_t slow_ns;          /* ...then */
 	struct sim_event *events, **events_end;
 	uint64_t alarm_ns;
 	bool due;
@@ -291,6 +295,7 @@ int scenes_run(bool trace);                      /* 0: all are as they have to b
 
 /* --- check.c --- */
 void check_end(struct world *w);
+void check_lost(struct machine *m, const char *path); /* it gives up what that was to have */
 void check_forgotten(struct world *w);           /* deletions that were due to be forgotten are */
 
 #endif
