@@ -12,6 +12,7 @@ BENCH_SECONDS=${BENCH_SECONDS:-15}
 disk=$W/disk
 ext4=$disk/ext4
 vol=$W/vol
+VOL_OPTIONS= # of every mount of clonefs
 results=$W/results
 round=1
 vol_n=0
@@ -50,8 +51,9 @@ vol_new() {
 vol_up() { # [OPTIONS]: the volume that there is
 	local pid
 	mkdir -p "$vol" "$cache"
-	clonefs mount "$volume" "$vol" -o "allow_other,cache_dir=$cache,cache_size=${BENCH_CACHE:-1800M}${1:+,$1}" || die "mount failed"
+	clonefs mount "$volume" "$vol" -o "allow_other,cache_dir=$cache,cache_size=${BENCH_CACHE:-1800M}${VOL_OPTIONS:+,$VOL_OPTIONS}${1:+,$1}" || die "mount failed"
 	pid=$(mount_pid "$vol") && pids+=("$pid")
+	[ "$VOL_OPTIONS" != io_uring ] || uring_check "$pid"
 }
 vol_down() { clonefs unmount "$vol" || die "unmount failed"; }
 # Ends a volume and everything of it.

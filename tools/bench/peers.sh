@@ -50,19 +50,12 @@ start_passthrough_hp() {
 	! "$W/passthrough_hp" --help | grep -q -- --nopassthrough || classic=(--nopassthrough)
 	"$W/passthrough_hp" "${classic[@]}" "$disk/hp" "$(dir_of passthrough_hp)"
 }
-# Debian installs no source of it: it comes with the source of Debian's own fuse3, of the version installed, from the mirror that the host's apt uses.
+# Debian installs no source of it: it comes with the source of Debian's own fuse3, of the version installed.
 build_passthrough_hp() {
-	local d=$W/fuse3 apt tree
-	mkdir -p "$d"/{lists/partial,archives/partial,tree}
-	apt-cache policy libfuse3-dev | awk -v key=/usr/share/keyrings/debian-archive-keyring.gpg -v has="$([ -e /usr/share/keyrings/debian-archive-keyring.gpg ] && echo 1)" '
-		$2 ~ /^https?:/ { split($3, at, "/"); print "deb-src " (has ? "[signed-by=" key "] " : "") $2, at[1], at[2] }' | sort -u > "$d/sources.list"
-	apt=(-qq -o "Dir::Etc::sourcelist=$d/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$d/lists" -o "Dir::Cache::archives=$d/archives"
-		-o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o APT::Sandbox::User=root)
-	(
-		cd "$d" && timeout 300 apt-get "${apt[@]}" update &&
-			timeout 300 apt-get "${apt[@]}" source --download-only "fuse3=$(dpkg-query -W -f '${source:Version}' libfuse3-dev)" &&
-			for f in fuse3_*.orig.tar.?z fuse3_*.orig.tar.bz2; do [ ! -e "$f" ] || tar -C tree -xf "$f"; done
-	) > "$d/log" 2>&1 < /dev/null || { echo "cannot have the source package fuse3: $(grep -v ^W: "$d/log" | tail -n 2)"; return 1; }
+	local d=$W/fuse3 tree
+	mkdir -p "$d"
+	debian_source "$d" "fuse3=$(dpkg-query -W -f '${source:Version}' libfuse3-dev)" > "$d/log" 2>&1 ||
+		{ echo "cannot have the source package fuse3: $(grep -v ^W: "$d/log" | tail -n 2)"; return 1; }
 	tree=$(echo "$d"/tree/*/example)
 	[ -e "$tree/passthrough_hp.cc" ] || { echo "the source package fuse3 has no passthrough_hp.cc"; return 1; }
 	# The writeback cache cannot be switched off by an option: it is never asked for.
@@ -72,6 +65,22 @@ build_passthrough_hp() {
 	g++ -O2 -D_GNU_SOURCE -w -I"$tree" -o "$W/passthrough_hp" "$tree/bench_hp.cc" $(pkg-config --cflags --libs fuse3) -lpthread > "$d/log" 2>&1 ||
 		{ echo "cannot build passthrough_hp: $(grep -m 1 error "$d/log")"; return 1; }
 }
+
+# debian_source DIR PACKAGE[=VERSION] [SUITE]: the upstream part of a source package, unpacked in DIR/tree; from the mirror that the host's apt uses, of its own
+# suite or of SUITE. apt's lists stay as they are.
+debian_source() (
+	local apt
+	mkdir -p "$1"/{lists/partial,archives/partial,tree} && cd "$1" || exit 1
+	apt-cache policy libfuse3-dev | awk -v suite="${3:-}" -v has="$([ -e /usr/share/keyrings/debian-archive-keyring.gpg ] && echo 1)" '
+		$2 ~ /^https?:/ && !(suite && $3 ~ /-security/) {
+			split($3, at, "/"); print "deb-src " (has ? "[signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] " : "") $2, suite ? suite : at[1], at[2]
+		}' | sort -u > sources.list
+	apt=(-qq -o "Dir::Etc::sourcelist=$PWD/sources.list" -o Dir::Etc::sourceparts=- -o "Dir::State::lists=$PWD/lists" -o "Dir::Cache::archives=$PWD/archives"
+		-o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= -o APT::Sandbox::User=root)
+	timeout 300 apt-get "${apt[@]}" update < /dev/null && timeout 300 apt-get "${apt[@]}" source --download-only "$2" < /dev/null || exit 1
+	for f in "${2%%=*}"_*.orig.tar.?z "${2%%=*}"_*.orig.tar.bz2; do [ ! -e "$f" ] || tar -C tree -xf "$f" || exit 1; done
+	[ -n "$(ls tree)" ]
+)
 
 # ------------------------------------------------------------------- others that keep files in S3
 
@@ -113,4 +122,5 @@ versions() {
 	echo "$(uname -sr); $(nproc) processors ($(sed -n 's/^model name[^:]*: //p' /proc/cpuinfo | head -n 1)); clonefs $(git rev-parse --short HEAD 2>/dev/null)$(git diff --quiet HEAD 2>/dev/null || echo ' and changes')"
 	echo "libfuse (passthrough_ll, passthrough_hp) $(version_of libfuse3-3 | sed 's/not installed//')$(version_of libfuse3-4 | sed 's/not installed//'); s3fs $(version_of s3fs); s3backer $(version_of s3backer);" \
 		"MariaDB $(version_of mariadb-server); sysbench $(version_of sysbench); fio $(version_of fio); radosgw $(version_of radosgw)"
+	[ -z "${URING_VERSION:-}" ] || echo "$URING_VERSION"
 }
