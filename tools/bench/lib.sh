@@ -89,7 +89,7 @@ server_pids() { cat "$W"/s3/run/*.pid 2>/dev/null; }
 measured() {
 	if [ -z "$3" ]; then
 		case $2 in
-		clonefs* | ext4 | raw) die "no figure for \"$1\" on $2" ;;
+		clone* | ext4 | raw) die "no figure for \"$1\" on $2" ;;
 		*) unmeasured "$1" "$2" "it ran and gave no figure"; return ;;
 		esac
 	fi
@@ -124,7 +124,7 @@ each_round() {
 settle() {
 	case $1 in
 	clonefs*) if mountpoint -q "$vol"; then clonefs sync "$vol" > /dev/null; fi ;;
-	*) sync -f "$disk" ;;
+	*) sync -f "$([ -d "$disk" ] && echo "$disk" || echo "$W")" ;;
 	esac
 }
 dir_of() {

@@ -7,6 +7,8 @@ function esc(s) { gsub(/&/, "\\&amp;", s); gsub(/</, "\\&lt;", s); gsub(/>/, "\\
 function log10(n) { return log(n) / log(10) }
 function x_of(r) { r = r < LOW ? LOW : r > HIGH ? HIGH : r; return LEFT + (log10(r) - log10(LOW)) / (log10(HIGH) - log10(LOW)) * WIDTH }
 function fixed(r) { return r >= 100 ? sprintf("%.0f", r) : r >= 10 ? sprintf("%.1f", r) : sprintf("%.2f", r) }
+# What a side has in its name beside the program's.
+function more(side) { return sub(/^clone(fs|sync)/, "", side) ? side : "" }
 function short(n) { return n == "" ? "" : sprintf(n + 0 >= 100000 ? "%.3g" : "%.4g", n) }
 function text(x, y, s, more) { return sprintf("<text x=\"%.1f\" y=\"%.1f\" %s>%s</text>\n", x, y, more, esc(s)) }
 function put(s) { body = body s }
@@ -26,7 +28,7 @@ END {
 	bottom = y
 	printf "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"%d\" height=\"%d\" font-family=\"sans-serif\" font-size=\"12\">\n", LEFT + WIDTH + RIGHT, bottom + 30
 	printf "<rect width=\"100%%\" height=\"100%%\" fill=\"white\"/>\n"
-	printf "%s", text(16, 26, "clonefs beside others: ratio of medians, to the right of 1 is better", "font-size=\"17\" font-weight=\"bold\"")
+	printf "%s", text(16, 26, "Clonelove beside others: ratio of medians, to the right of 1 is better", "font-size=\"17\" font-weight=\"bold\"")
 	printf "%s", text(16, 46, title, "fill=\"#555\"")
 	legend(16, 60)
 	for (d = LOW; d < HIGH * 1.01; d *= 10) {
@@ -54,7 +56,7 @@ function draw(i,   colour, a, b, label, r, bar) {
 		y += STEP + 2
 		key = ""
 	}
-	label = f[i, 2] (f[i, 3] == "clonefs" ? "" : substr(f[i, 3], 8))
+	label = f[i, 2] more(f[i, 3])
 	put(text(24, y + 13, label == key ? "" : label, ""))
 	key = label
 	if (f[i, 4] != "-") put(text(LEFT - 10, y + 13, "/ " f[i, 4], "text-anchor=\"end\" fill=\"#555\""))
