@@ -65,7 +65,7 @@ small_one() { # SIDE
 		# What the peers say of being durable counts where they say it: else from when the last file is visible whole, which is kind to them.
 		[ "$1" = clonesync ] || end=$(sort -n "$W"/there-[0-9] | tail -n 1)
 		measured "$(small_key)" "$1" "$(calc "$SYNC_SMALL / ($end - $start)")"
-		note "$1: written in $(calc "$made - $start") s, visible on all after $(calc "$(sort -n "$W"/there-[0-9] | tail -n 1) - $start") s, said to be durable after $(calc "$end - $start") s"
+		note "$1: written in $(calc "$made - $start") s, visible on all after $(calc "$(sort -n "$W"/there-[0-9] | tail -n 1) - $start") s, counted as done after $(calc "$end - $start") s"
 		for ((n = 1; n < SMALL_NODES; n++)); do "$B/syncfiles" verify "$SYNC_SMALL" 10240 "${trees[n]}/drop" || return 1; done
 	fi
 	sync_down

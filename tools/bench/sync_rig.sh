@@ -16,6 +16,7 @@ rig_start() {
 	[ -z "$rig_up" ] || return 0
 	members_net $RIG_NODES || die "no network namespaces with a bridge can be made (root and ip are needed)"
 	command -v jq > /dev/null || die "jq is not installed"
+	cleanup_hooks=(rig_gone "${cleanup_hooks[@]}")
 	rig_up=1
 	"$CLONESYNC" keygen -o "$KEY" || die "no key"
 	if ns hub tc qdisc add dev p0 root netem delay 1ms 2> /dev/null; then
