@@ -39,12 +39,12 @@ vol_kill() {
 	umount -l "$1"
 }
 
-# gone PID...: waits until they are.
+# gone PID...: waits until they are. The first thread of a process can be a zombie while others of it still hold its locks.
 gone() {
 	local p n
 	for p in "$@"; do
 		for ((n = 0; n < 600; n++)); do
-			[ -e "/proc/$p" ] && ! grep -q '^State:.Z' "/proc/$p/status" 2>/dev/null || break
+			[ -e "/proc/$p" ] && ! { grep -q '^State:.Z' "/proc/$p/status" && [ "$(ls "/proc/$p/task" | wc -l)" -le 1 ]; } 2>/dev/null || break
 			sleep 0.05
 		done
 	done
