@@ -14,6 +14,7 @@
 
 #include "cmd.h"
 #include "err.h"
+#include "text.h"
 
 #define OPTIONS_MAX 24
 #define LETTER_HELP 'h'
@@ -134,9 +135,7 @@ void cmd_complain(const char *program, const char *fmt, ...)
 	va_start(ap, fmt);
 	vsnprintf(line, sizeof(line), fmt, ap);
 	va_end(ap);
-	for (char *p = line; *p; p++) /* one line, whatever a server put into its message */
-		if ((unsigned char)*p < ' ')
-			*p = ' ';
+	text_clean(line, ' '); /* one line, whatever a server put into its message */
 	fprintf(stderr, "%s: %s\n", program, line);
 }
 

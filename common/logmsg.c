@@ -17,6 +17,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "text.h"
+
 #define LINE_BYTES 2048
 
 static _Atomic(const char *) log_program = "clonefs";
@@ -84,9 +86,8 @@ void logmsg(enum logmsg_level level, const char *fmt, ...)
 	va_end(ap);
 	if (n > 0)
 		len += (size_t)n < sizeof(line) - 1 - len ? (size_t)n : sizeof(line) - 2 - len;
-	for (size_t i = text; i < len; i++)
-		if ((unsigned char)line[i] < 0x20 || line[i] == 0x7f)
-			line[i] = '?';
+	line[len] = '\0';
+	text_clean(line + text, '?');
 	line[len++] = '\n';
 	write_all(atomic_load(&log_fd), line, len);
 	errno = saved_errno;

@@ -131,6 +131,18 @@ int metrics_listen(const char *where, int *ret_fd)
 	return strncmp(where, "unix:", 5) == 0 ? ctlsock_listen(where + 5, ret_fd) : listen_loopback(where, ret_fd);
 }
 
+int metrics_check(const char *where)
+{
+	int fd, rc;
+
+	if (strncmp(where, "unix:", 5) == 0)
+		return where[5] == '/' ? 0 : err_set(ERR_CONFIG, "metrics=%s: the path of a socket begins with a /", where);
+	rc = listen_loopback(where, &fd);
+	if (!rc)
+		close(fd);
+	return rc;
+}
+
 int metrics_start(const struct metrics_options *o, struct metrics **ret)
 {
 	struct metrics *m = calloc(1, sizeof(*m));

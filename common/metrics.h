@@ -33,6 +33,8 @@ struct metrics_options {
 
 /* Its socket, listening; ERR_CONFIG or -errno with a message. */
 int metrics_listen(const char *where, int *ret_fd);
+/* Could it listen there? As metrics_listen, and nothing is left: what is at the path of a unix socket is not touched. */
+int metrics_check(const char *where);
 int metrics_start(const struct metrics_options *o, struct metrics **ret);
 void metrics_stop(struct metrics *m); /* NULL is fine */
 

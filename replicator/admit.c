@@ -15,6 +15,7 @@ struct heard {
 	unsigned count;
 	unsigned up;               /* links */
 	uint64_t down_ns;          /* when the last one went down */
+	uint64_t bad_ns;           /* not let in before; 0 = it did no wrong */
 	uint64_t used;             /* the one that was not for longest gives up its place */
 };
 
@@ -124,6 +125,13 @@ void admit_down(struct admit *a, const uint8_t *node)
 	pthread_mutex_unlock(&a->mu);
 }
 
+void admit_bad(struct admit *a, const uint8_t *node)
+{
+	pthread_mutex_lock(&a->mu);
+	heard_of(a, node)->bad_ns = a->env->boot_ns(a->env) + ADMIT_BAD_S * 1000000000ull;
+	pthread_mutex_unlock(&a->mu);
+}
+
 const char *admit_judge(struct admit *a, const struct frame_hello *h, bool *ret_twin)
 {
 	const struct member *m;
@@ -136,6 +144,8 @@ const char *admit_judge(struct admit *a, const struct frame_hello *h, bool *ret_
 		no = "the cluster has forgotten this node: to join again as a new one, stop it, move its state directory and what is in its tree away, and start it";
 	} else if (!m && members_live(&a->known) >= MEMBERS_ADMIT_MAX) {
 		no = "the cluster has as many members as it can: forget one that is gone (clonesync forget)";
+	} else if (heard_of(a, h->node)->bad_ns > a->env->boot_ns(a->env)) {
+		no = "it sent what no member may send (the log of who refuses it says what): it is let in again after a minute; update it, or look for who has its key";
 	} else if (is_twin(a, h)) {
 		*ret_twin = true;
 		no = "another process with this node's key is running: a copy of its state directory. Stop one of the two, move its state directory away, and start it";

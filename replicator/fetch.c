@@ -110,6 +110,7 @@ struct fetch_job {
 	struct node_job j;
 	struct fetch *f;
 	struct request *q;             /* what is written; NULL: opening */
+	struct tree_file *file;        /* opening: what was opened. The fetch's own from done on: the core looks at that while this runs */
 	int rc;
 	struct buf old_list;
 };
@@ -120,6 +121,8 @@ static void job_free(struct node_job *j)
 {
 	struct fetch_job *k = (struct fetch_job *)(void *)j;
 
+	if (k->file)
+		k->f->n->o.tree->close(k->file); /* nobody was told of it */
 	if (--k->f->jobs == 0 && k->f->dropped)
 		fetch_free(k->f);
 	buf_free(&k->old_list);
@@ -141,7 +144,7 @@ static int submit(struct fetch *f, struct request *q, void (*run)(struct node_jo
 }
 
 /* A block that our older version has at the same place, if it still has. */
-static int copy_old(struct fetch *f, struct tree_file *old, uint32_t b, const uint8_t *hash, uint8_t *piece)
+static int copy_old(struct fetch *f, struct tree_file *file, struct tree_file *old, uint32_t b, const uint8_t *hash, uint8_t *piece)
 {
 	struct tree *t = f->n->o.tree;
 	uint64_t off = b * f->block, len = f->want.size - off < f->block ? f->want.size - off : f->block;
@@ -154,7 +157,7 @@ static int copy_old(struct fetch *f, struct tree_file *old, uint32_t b, const ui
 	hash_blake2b(piece, (size_t)len, h);
 	if (memcmp(h, hash, HASH_BYTES) != 0)
 		return 0;
-	rc = t->write(f->file, piece, (size_t)len, off);
+	rc = t->write(file, piece, (size_t)len, off);
 	if (!rc) {
 		f->have[b] = 2;
 		f->left--;
@@ -162,7 +165,7 @@ static int copy_old(struct fetch *f, struct tree_file *old, uint32_t b, const ui
 	return rc;
 }
 
-static int copy_blocks(struct fetch *f, const struct buf *old_list)
+static int copy_blocks(struct fetch *f, struct tree_file *file, const struct buf *old_list)
 {
 	struct tree_file *old;
 	uint8_t *piece;
@@ -173,7 +176,7 @@ static int copy_blocks(struct fetch *f, const struct buf *old_list)
 	piece = malloc((size_t)f->block);
 	for (uint32_t b = 0; piece && b < f->count && !rc; b++)
 		if ((b + 1ull) * HASH_BYTES <= old_list->len && memcmp(old_list->data + b * HASH_BYTES, f->list.data + b * HASH_BYTES, HASH_BYTES) == 0)
-			rc = copy_old(f, old, b, f->list.data + b * HASH_BYTES, piece);
+			rc = copy_old(f, file, old, b, f->list.data + b * HASH_BYTES, piece);
 	free(piece);
 	f->n->o.tree->close(old);
 	return rc;
@@ -185,12 +188,12 @@ static void run_open(struct node_job *j)
 	struct fetch *f = k->f;
 	struct index_txn *t;
 
-	k->rc = f->n->o.tree->make_file(f->n->o.tree, f->temp, f->want.size, &f->file);
+	k->rc = f->n->o.tree->make_file(f->n->o.tree, f->temp, f->want.size, &k->file);
 	if (k->rc || !f->has_old || f->count < 2)
 		return;
 	if (index_begin(f->n->o.index, false, &t) == 0) {
 		if (index_blocks_get(t, f->old.hash, &k->old_list) == 0)
-			k->rc = copy_blocks(f, &k->old_list);
+			k->rc = copy_blocks(f, k->file, &k->old_list);
 		index_abort(t);
 	}
 }
@@ -235,16 +238,16 @@ static void done_open(struct node_job *j)
 	struct node *n = f->n;
 
 	node_job_over(n);
-	f->jobs--;
+	f->file = k->file;
+	k->file = NULL;
 	if (k->rc)
 		broken(f, k->rc);
 	else
 		f->state = FETCH_BLOCKS;
-	f->jobs++;
 	if (!f->dropped && !k->rc)
 		step(f);
-	else if (!k->rc)
-		submit(f, NULL, run_remove, done_remove);
+	else if (f->dropped && f->file) /* without memory for that the next start removes it */
+		(void)submit(f, NULL, run_remove, done_remove);
 	if (f->jobs == 1) {
 		f->jobs = 0;
 		check_ready(f);
@@ -288,7 +291,7 @@ static void done_write(struct node_job *j)
 	node_pump(n);
 }
 
-/* Nobody wants it any more; its temp goes, when its jobs are over. */
+/* Nobody wants it any more; its temp goes, when its jobs are over (the one that makes it sees to that itself). */
 static void drop(struct fetches *all, struct fetch *f)
 {
 	bool made = f->file || f->state == FETCH_READY;
@@ -524,8 +527,10 @@ static void take_list(struct fetch *f, const struct frame_data *d)
 	buf_reset(&f->list);
 	buf_bytes(&f->list, d->bytes, d->length);
 	rc = f->list.err ? f->list.err : index_begin(f->n->o.index, true, &t);
-	if (!rc)
-		rc = node_commit(f->n, t, index_blocks_put(t, f->want.hash, f->list.data, f->list.len));
+	if (!rc) {
+		rc = index_blocks_put(t, f->want.hash, f->list.data, f->list.len);
+		rc = node_commit(f->n, t, rc == -ENOENT ? 0 : rc); /* it is not wanted any more: the next sweep takes note */
+	}
 	if (!rc)
 		rc = open_temp(f);
 	if (rc)

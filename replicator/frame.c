@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "carried.h"
 #include "err.h"
 
 #define RECORD_HELD 1u
@@ -159,6 +160,10 @@ static int get_record(struct cursor *c, unsigned known_flags, struct frame_recor
 	}
 	if (!c->err && r.entry.dot.seq == 0) /* what has no version is nobody's business */
 		c->err = ERR_CORRUPT;
+	if (!c->err && !carried_path(r.path.p, r.path.len))
+		c->err = err_set(-EPERM, "it sent the path %.*s, in a place that is each member's own", (int)r.path.len, r.path.p);
+	if (!c->err && !carried_entry(&r.entry))
+		c->err = err_set(-EPERM, "it sent %.*s with an owner or an attribute that is not replicated, and that no member could set", (int)r.path.len, r.path.p);
 	if (c->err)
 		entry_free(&r.entry);
 	else

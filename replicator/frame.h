@@ -3,7 +3,8 @@
  *
  * Encoders append one whole frame to a buffer. frame_next cuts a received stream into frames; the decoders read a frame's body. Every decoder
  * takes hostile bytes, is bounded, and gives views into the body (valid as long as it is) but for entries, which own memory.
- * Pure functions: 0, ERR_CORRUPT, ERR_NEWER_FORMAT, -ENOMEM; results are written only on success.
+ * Pure functions: 0, ERR_CORRUPT, ERR_NEWER_FORMAT, -ENOMEM; results are written only on success. Records of what is not replicated (carried.h) are -EPERM,
+ * with a message for the log.
  */
 #ifndef CLONELOVE_FRAME_H
 #define CLONELOVE_FRAME_H

@@ -164,6 +164,7 @@ static void link_up(void *user, struct link *l, const struct frame_hello *hello)
 	n = note_new(NOTE_UP, local, strlen(local)); /* a NUL is behind it */
 	pthread_mutex_init(&p->mu, NULL);
 	p->link = l;
+	memcpy(p->key, hello->node, sizeof p->key);
 	link_set_user(l, p);
 	n->p = p;
 	n->hello = *hello;
@@ -299,6 +300,14 @@ static void link_free(struct peer_link *p)
 	free(p);
 }
 
+/* It sent what is not replicated (carried.h): nothing of that frame was taken. It is an old or a hostile program, and would send it again. */
+static void bad_peer(struct host *h, struct peer_link *p, const char *what)
+{
+	logmsg(LOGMSG_ERROR, "a member is dropped for a minute: %s", what);
+	admit_bad(h->admit, p->key);
+	host_close(&h->base, p, what);
+}
+
 static void hear(struct host *h, struct note *n)
 {
 	struct frame f = { n->type, n->bytes, n->len };
@@ -324,7 +333,9 @@ static void hear(struct host *h, struct note *n)
 		break;
 	case NOTE_FRAME:
 		rc = n->p->peer ? node_frame(h->node, n->p->peer, &f) : 0;
-		if (rc)
+		if (rc == -EPERM)
+			bad_peer(h, n->p, err_last());
+		else if (rc)
 			host_close(&h->base, n->p, err_text(rc));
 		break;
 	case NOTE_DRAINED:
@@ -475,20 +486,53 @@ static int boot_id(uint8_t *ret)
 	return 0;
 }
 
+/* Does the path lie in the directory? Both are real ones. */
+static bool lies_in(const char *path, const char *dir)
+{
+	size_t len = strlen(dir);
+
+	return strncmp(path, dir, len) == 0 && (path[len] == '/' || path[len] == '\0' || len == 1);
+}
+
 /* What changes with everything that is done must not be what is replicated. By real paths, so that no symlink hides it. */
 static int check_outside(const struct host_options *o)
 {
 	char dir[PATH_MAX], state[PATH_MAX];
-	size_t len;
 
 	if (!realpath(o->dir, dir))
 		return err_set(-errno, "cannot open %s: %s", o->dir, strerror(errno));
 	if (!realpath(o->state_dir, state))
 		return err_set(-errno, "cannot open the state directory %s: %s", o->state_dir, strerror(errno));
-	len = strlen(dir);
-	if (strncmp(state, dir, len) == 0 && (state[len] == '/' || state[len] == '\0' || len == 1))
+	if (lies_in(state, dir))
 		return err_set(ERR_CONFIG, "the state directory %s lies in %s, which is replicated: each member needs one of its own elsewhere", state, dir);
 	return 0;
+}
+
+/* All that can be found wrong before anything is made; and the keys. */
+static int check_first(struct host *h, const struct host_options *o)
+{
+	char dir[PATH_MAX], key[PATH_MAX];
+	struct stat st;
+	int rc = 0;
+
+	if (o->peer_count > HOST_PEERS_MAX)
+		return err_set(ERR_CONFIG, "more than %u peers", HOST_PEERS_MAX);
+	for (unsigned i = 0; i < o->peer_count && !rc; i++)
+		rc = link_check_call(o->peers[i]);
+	if (!rc && o->address)
+		rc = link_check_call(o->address);
+	if (!rc && o->listen)
+		rc = link_check_listen(o->listen);
+	if (rc)
+		return rc;
+	if (!realpath(o->dir, dir) || stat(dir, &st))
+		return err_set(-errno, "cannot open %s: %s", o->dir, strerror(errno));
+	if (!S_ISDIR(st.st_mode))
+		return err_set(-ENOTDIR, "%s is no directory", o->dir);
+	rc = keys_load(o->cluster_key_file, &h->keys);
+	if (!rc && realpath(o->cluster_key_file, key) && lies_in(key, dir))
+		rc = err_set(ERR_CONFIG, "the key file %s lies in %s, where it would be replicated, and could be changed, by every member: move it elsewhere", key, dir);
+	return rc;
 }
 
 static int open_state(struct host *h, const struct host_options *o, struct node_options *no)
@@ -507,8 +551,6 @@ static int open_state(struct host *h, const struct host_options *o, struct node_
 	rc = check_outside(o);
 	if (rc && made)
 		rmdir(o->state_dir);
-	if (!rc)
-		rc = keys_load(o->cluster_key_file, &h->keys);
 	snprintf(path, sizeof path, "%s/node.key", o->state_dir);
 	if (!rc)
 		rc = node_key_load(path, &h->key);
@@ -542,8 +584,10 @@ static int start(struct host *h, const struct host_options *o)
 	struct watch_options wo = { .dir = o->dir, .events = &watch_events, .user = h };
 	struct link_options lo = { .env = env_system(), .listen = o->listen, .events = &link_events, .user = h };
 	struct watch *watch;
-	int rc = open_state(h, o, &no);
+	int rc = check_first(h, o);
 
+	if (!rc)
+		rc = open_state(h, o, &no);
 	if (!rc)
 		rc = boot_id(no.boot);
 	if (!rc)
@@ -596,7 +640,7 @@ int host_start(const struct host_options *o, struct host **ret)
 	pthread_cond_init(&h->answered, NULL);
 	rc = admit_new(env_system(), &h->admit);
 	if (!rc)
-		rc = o->peer_count > HOST_PEERS_MAX ? err_set(ERR_CONFIG, "more than %u peers", HOST_PEERS_MAX) : start(h, o);
+		rc = start(h, o);
 	if (rc) {
 		host_stop(h);
 		return rc;

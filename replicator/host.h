@@ -22,7 +22,7 @@ struct host;
 struct host_options {
 	const char *dir;               /* the tree */
 	const char *state_dir;         /* index and the node's key; made where it is missing; not within the tree */
-	const char *cluster_key_file;
+	const char *cluster_key_file;  /* not within the tree */
 	const char *listen;            /* HOST:PORT; NULL = only call */
 	const char *const *peers;      /* HOST:PORT of other members, one at least; it learns the rest from them. None: the first of its cluster */
 	unsigned peer_count;           /* <= HOST_PEERS_MAX */
@@ -35,7 +35,8 @@ struct host_options {
 	uint64_t index_map_bytes;      /* 0 = a terabyte: the most the index may grow to */
 };
 
-/* 0, or an error with a message (err_last). */
+/* 0, or an error with a message (err_last). What is wrong with addresses, key file or directory is found before anything is made. ERR_CONFIG, -EKEYREJECTED (the cluster has
+ * forgotten this member): trying again does not help. */
 int host_start(const struct host_options *o, struct host **ret);
 /* Waits for what is under way, marks the index as left in order if nothing was left undone, and ends. NULL is fine. */
 void host_stop(struct host *h);

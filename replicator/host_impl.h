@@ -20,6 +20,7 @@ struct peer_link {
 	pthread_mutex_t mu;
 	struct link *link;             /* under mu; NULL: down */
 	struct node_peer *peer;        /* the core's */
+	uint8_t key[FRAME_NODE_BYTES]; /* its node's */
 };
 
 struct ask { /* to be done on the core's thread, by somebody who waits for it */

@@ -16,7 +16,7 @@
 #include "err.h"
 #include "index_impl.h"
 
-#define INDEX_FORMAT 2u
+#define INDEX_FORMAT 3u
 #define OWN_STATE ".state"  /* u32 format, 16 ID, u64 position, count, wanted, next_dir */
 #define OWN_STATE_BYTES (4 + INDEX_ID_BYTES + 32)
 

@@ -95,8 +95,8 @@ uint64_t index_position(struct index_txn *t);      /* the last one given */
 uint64_t index_count(struct index_txn *t);         /* records */
 uint64_t index_wanted_count(struct index_txn *t);
 
-/* --- block lists of files of more than one block, by the file's hash --- */
-int index_blocks_put(struct index_txn *t, const uint8_t *hash, const uint8_t *list, size_t len);
+/* --- block lists of files of more than one block, by the file's hash. A list goes with the last record that has to do with the content: of what is known or on the disk. --- */
+int index_blocks_put(struct index_txn *t, const uint8_t *hash, const uint8_t *list, size_t len); /* -ENOENT: no record has: it is not kept */
 int index_blocks_get(struct index_txn *t, const uint8_t *hash, struct buf *ret);            /* -ENOENT */
 
 /* --- the context, and small values by name (1..64 bytes) --- */

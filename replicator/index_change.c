@@ -2,7 +2,8 @@
  * index_change.c - storing records, and what follows from them: positions, wanted, contents, inodes, leaves, sums; values and block lists.
  *
  * Invariant: for each record, and for nothing else, there is a P key of its position, an L key, a W key if it is not held, an H key if it
- * is a held file with contents, a T key if it is a held directory with another time than is known, an I key if it is a file on the disk, a G key if that has a link group. test_replica_index checks it after every change.
+ * is a held file with contents, a T key if it is a held directory with another time than is known, an I key if it is a file on the disk, a G key if that has a link group, R keys of the contents of more
+ * than one block that it has to do with. A list of blocks (B) is there only while an R key of its content is. test_replica_index checks it after every change.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -53,6 +54,19 @@ static bool untimed(const struct index_record *r)
 	       (e->dir_s != r->stat.mtime_s || e->dir_ns != r->stat.mtime_ns);
 }
 
+static bool in_blocks(const struct entry *e)
+{
+	return !e->deleted && e->kind == ENTRY_FILE && entry_block_count(e->size) > 1;
+}
+
+/* What lies on the disk where it has another content than what is known; NULL. */
+static const struct entry *other_on_disk(const struct index_record *r)
+{
+	bool same = in_blocks(&r->known) && memcmp(r->known.hash, r->disk.hash, HASH_BYTES) == 0;
+
+	return !r->held && r->on_disk && !same ? &r->disk : NULL;
+}
+
 /* The keys that follow from a record, one after the other; 0 when there are no more. */
 static size_t derived(unsigned n, const char *path, size_t len, const struct index_place *p, const struct index_record *r, uint8_t *out)
 {
@@ -83,12 +97,19 @@ static size_t derived(unsigned n, const char *path, size_t len, const struct ind
 	}
 	case 4:
 		return untimed(r) ? index_key('T', p, out) : 0;
-	default:
+	case 6:
 		return r->stat.ino && (r->held ? &r->known : &r->disk)->kind == ENTRY_FILE ? index_key_number('I', r->stat.ino, p, out) : 0;
+	case 7:
+		return in_blocks(&r->known) ? index_key_ref(r->known.hash, p, out) : 0;
+	default: {
+		const struct entry *e = other_on_disk(r);
+
+		return e && in_blocks(e) ? index_key_ref(e->hash, p, out) : 0;
+	}
 	}
 }
 
-#define DERIVED 7u
+#define DERIVED 9u
 
 static int change_derived(struct index_txn *t, const char *path, size_t len, const struct index_place *p, const struct index_record *r, bool add)
 {
@@ -133,6 +154,37 @@ static int put_in(struct index_txn *t, const char *path, size_t len, const struc
 	t->count++;
 	t->wanted += !r->held;
 	return rc;
+}
+
+static int drop_list(struct index_txn *t, const struct entry *e)
+{
+	uint8_t key[INDEX_KEY_MAX];
+	size_t klen;
+	MDB_cursor *c;
+	MDB_val k, v;
+	int rc;
+
+	if (!in_blocks(e))
+		return 0;
+	rc = index_cursor(t, &c);
+	if (rc)
+		return rc;
+	klen = index_key_ref(e->hash, NULL, key);
+	rc = index_raw_seek(c, key, klen, klen, &k, &v);
+	mdb_cursor_close(c);
+	if (rc != -ENOENT)
+		return rc;
+	rc = index_raw_del(t, key, index_key_blocks(e->hash, key));
+	return rc == -ENOENT ? 0 : rc;
+}
+
+/* Of contents that this record had to do with, and that no record has any more, nobody needs the blocks. */
+static int drop_lists(struct index_txn *t, const struct index_record *old)
+{
+	const struct entry *e = other_on_disk(old);
+	int rc = drop_list(t, &old->known);
+
+	return rc || !e ? rc : drop_list(t, e);
 }
 
 static int same_news(const struct index_record *a, const struct index_record *b, bool *ret)
@@ -188,6 +240,8 @@ int index_put(struct index_txn *t, const char *path, size_t len, struct index_re
 	r->position = same ? old.position : ++t->position;
 	if (!rc)
 		rc = put_in(t, path, len, &p, r);
+	if (!rc)
+		rc = drop_lists(t, &old);
 	index_record_free(&old);
 	return keep(t, rc);
 }
@@ -234,6 +288,8 @@ int index_delete(struct index_txn *t, const char *path, size_t len)
 		rc = index_raw_del(t, key, index_key('E', &p, key));
 	if (!rc)
 		rc = index_path_prune(t, p.dir);
+	if (!rc)
+		rc = drop_lists(t, &old);
 	index_record_free(&old);
 	return keep(t, rc);
 }
@@ -282,27 +338,31 @@ int index_value_put(struct index_txn *t, const char *name, const void *p, size_t
 	return keep(t, !p && rc == -ENOENT ? 0 : rc);
 }
 
-static size_t blocks_key(const uint8_t *hash, uint8_t *out)
-{
-	out[0] = 'B';
-	memcpy(out + 1, hash, HASH_BYTES);
-	return 1 + HASH_BYTES;
-}
-
 int index_blocks_put(struct index_txn *t, const uint8_t *hash, const uint8_t *list, size_t len)
 {
-	uint8_t key[1 + HASH_BYTES];
+	uint8_t key[INDEX_KEY_MAX];
+	size_t klen = index_key_ref(hash, NULL, key);
+	MDB_cursor *c;
+	MDB_val k, v;
+	int rc;
 
 	if (!t->write || len == 0 || len % HASH_BYTES || len / HASH_BYTES > ENTRY_BLOCKS_MAX)
 		return -EINVAL;
-	return keep(t, index_raw_put(t, key, blocks_key(hash, key), list, len));
+	rc = index_cursor(t, &c);
+	if (rc)
+		return rc;
+	rc = index_raw_seek(c, key, klen, klen, &k, &v);
+	mdb_cursor_close(c);
+	if (rc)
+		return rc;
+	return keep(t, index_raw_put(t, key, index_key_blocks(hash, key), list, len));
 }
 
 int index_blocks_get(struct index_txn *t, const uint8_t *hash, struct buf *ret)
 {
-	uint8_t key[1 + HASH_BYTES];
+	uint8_t key[INDEX_KEY_MAX];
 
-	return get_bytes(t, key, blocks_key(hash, key), ret);
+	return get_bytes(t, key, index_key_blocks(hash, key), ret);
 }
 
 int index_context_get(struct index_txn *t, struct vector *ret)

@@ -14,6 +14,7 @@
  *     G link dir name     nothing: files on the disk by link group
  *     I inode dir name    nothing: files by inode: another name may come at any time
  *     B hash              a list of block hashes
+ *     R hash dir name     nothing: contents of more than one block, known or on the disk, held or not: whose list is needed
  *     V name              small values; those with a dot before their name are the index's own
  *
  * Numbers in keys are big-endian.
@@ -64,7 +65,10 @@ int index_cursor(struct index_txn *t, MDB_cursor **ret);
 /* table, number (where with_number), place: the length. out: INDEX_KEY_MAX. */
 size_t index_key(char table, const struct index_place *p, uint8_t *out);
 size_t index_key_number(char table, uint64_t number, const struct index_place *p, uint8_t *out);
+/* p NULL: what all keys of this hash begin with. */
 size_t index_key_hash(const uint8_t *hash, const struct index_place *p, uint8_t *out);
+size_t index_key_ref(const uint8_t *hash, const struct index_place *p, uint8_t *out);
+size_t index_key_blocks(const uint8_t *hash, uint8_t *out);
 /* The place at the end of a key, behind `skip` bytes. ERR_CORRUPT when it is too short. */
 int index_key_place(const MDB_val *key, size_t skip, struct index_place *ret);
 

@@ -97,11 +97,26 @@ size_t index_key_number(char table, uint64_t number, const struct index_place *p
 	return 9 + (p ? put_place(p, out + 9) : 0);
 }
 
-size_t index_key_hash(const uint8_t *hash, const struct index_place *p, uint8_t *out)
+static size_t by_hash(char table, const uint8_t *hash, const struct index_place *p, uint8_t *out)
 {
-	out[0] = 'H';
+	out[0] = (uint8_t)table;
 	memcpy(out + 1, hash, HASH_BYTES);
 	return 1 + HASH_BYTES + (p ? put_place(p, out + 1 + HASH_BYTES) : 0);
+}
+
+size_t index_key_hash(const uint8_t *hash, const struct index_place *p, uint8_t *out)
+{
+	return by_hash('H', hash, p, out);
+}
+
+size_t index_key_ref(const uint8_t *hash, const struct index_place *p, uint8_t *out)
+{
+	return by_hash('R', hash, p, out);
+}
+
+size_t index_key_blocks(const uint8_t *hash, uint8_t *out)
+{
+	return by_hash('B', hash, NULL, out);
 }
 
 int index_key_place(const MDB_val *key, size_t skip, struct index_place *ret)

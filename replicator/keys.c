@@ -109,6 +109,8 @@ int keys_load(const char *path, struct keys **ret)
 
 	if (rc == -ENOENT)
 		err_set(rc, "there is no key file %s: make one with clonesync keygen > %s, the same on every member", path, path);
+	if (rc == -ENOENT || rc == -ENOTDIR || rc == -EISDIR || rc == -EACCES || rc == -EPERM)
+		rc = ERR_CONFIG; /* it stays so until somebody changes it */
 	for (p = text, end = p + len; !rc && p < end; p++) {
 		char *eol = memchr(p, '\n', (size_t)(end - p));
 

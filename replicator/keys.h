@@ -26,7 +26,7 @@ struct keys;
 /* A fresh key as text. ret: KEY_TEXT_BYTES. */
 void keys_generate(char *ret);
 
-/* 0; ERR_CONFIG (names file and line, never the key), -EPERM (mode too open), -errno. */
+/* 0; ERR_CONFIG (not there, not to be read, mode too open, no key: names file and line, never the key), -errno. */
 int keys_load(const char *path, struct keys **ret);
 void keys_free(struct keys *k); /* NULL is fine */
 size_t keys_count(const struct keys *k);

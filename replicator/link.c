@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,6 +64,23 @@ static void peer_name(struct link *l)
 		snprintf(l->address, sizeof l->address, "?");
 }
 
+/* IPv4: its address. IPv6: the first half, all of which one machine may have. */
+static void note_network(struct link *l)
+{
+	struct sockaddr_storage ss;
+	socklen_t len = sizeof ss;
+
+	if (getpeername(l->fd, (struct sockaddr *)&ss, &len))
+		return;
+	if (ss.ss_family == AF_INET) {
+		memcpy(l->from, &((struct sockaddr_in *)&ss)->sin_addr, 4);
+	} else if (ss.ss_family == AF_INET6) {
+		const struct in6_addr *a = &((struct sockaddr_in6 *)&ss)->sin6_addr;
+
+		memcpy(l->from, IN6_IS_ADDR_V4MAPPED(a) ? a->s6_addr + 12 : a->s6_addr, IN6_IS_ADDR_V4MAPPED(a) ? 4 : sizeof l->from);
+	}
+}
+
 static void destroy(struct link *l)
 {
 	SSL_free(l->ssl);
@@ -92,6 +110,7 @@ struct link *link_new(struct link_hub *h, int fd, bool inbound, struct call *c)
 	/* Each try with the next of the keys: during a change the peer may have only one of them. */
 	l->key = c ? c->turn % keys_count(h->o.keys) : 0;
 	peer_name(l);
+	note_network(l);
 	link_tune(fd);
 	if (link_tls_start(l) || watch(l, inbound ? EPOLLIN : EPOLLOUT, EPOLL_CTL_ADD)) {
 		destroy(l);
@@ -477,17 +496,60 @@ void link_set_user(struct link *l, void *user)
 
 /* --- the thread --- */
 
+/* Has it said what takes the key? TLS gets past the first message of who calls only if that one does (its binder, RFC 8446 4.2.11.2). */
+static bool shown(const struct link *l)
+{
+	OSSL_HANDSHAKE_STATE s = SSL_get_state(l->ssl);
+
+	return s != TLS_ST_BEFORE && s != TLS_ST_SR_CLNT_HELLO;
+}
+
+/* Of those that came (NULL: from anywhere) before `last` and are not up, the one that goes first; and how many there are, that one too. */
+static struct link *first_to_go(struct link_hub *h, const uint8_t *from, const struct link *last, unsigned *ret_count)
+{
+	struct link *first = NULL;
+
+	*ret_count = 0;
+	for (struct link *l = h->links; l; l = l->next) { /* newer ones come first */
+		if (!l->inbound || !stranger(l) || (from && memcmp(l->from, from, sizeof l->from) != 0))
+			continue;
+		++*ret_count;
+		if (l != last && (!first || shown(l) <= shown(first)))
+			first = l;
+	}
+	return first;
+}
+
+static void make_way(struct link *l)
+{
+	fail(l, "it had not shown the cluster's key, and others came");
+	l->state = LINK_CLOSING; /* ended once this round's events are done */
+}
+
 static void accept_all(struct link_hub *h)
 {
+	struct link *l, *first;
+	unsigned count;
+
 	for (;;) {
 		int fd = accept4(h->listen_fd, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
-		if (fd < 0)
-			return; /* nothing more, or nothing that could be done about it: the next poll tries again */
-		if (h->strangers >= LINK_STRANGERS_MAX)
-			close(fd);
+		if (fd < 0) { /* nothing more; or no descriptor is left, which who goes gives back. The next poll tries again */
+			first = errno == EMFILE || errno == ENFILE ? first_to_go(h, NULL, NULL, &count) : NULL;
+			if (first)
+				make_way(first);
+			return;
+		}
+		l = link_new(h, fd, true, NULL);
+		if (!l)
+			continue;
+		first = first_to_go(h, l->from, l, &count);
+		if (count <= LINK_STRANGERS_EACH)
+			first = first_to_go(h, NULL, l, &count);
 		else
-			(void)link_new(h, fd, true, NULL);
+			count = LINK_STRANGERS_MAX + 1;
+		if (count > LINK_STRANGERS_MAX)
+			make_way(first);
 	}
 }
 
@@ -506,7 +568,7 @@ static int look_after(struct link *l, uint64_t now)
 		return refuse(l, WHY_PAUSED);
 	if (close_wanted)
 		return refuse(l, why[0] ? why : "the peer does not read what we send");
-	if (stranger(l) && now - l->since_ns > LINK_HANDSHAKE_S * 1000000000ull) {
+	if (stranger(l) && now - l->since_ns > (l->inbound ? LINK_STRANGER_S : LINK_HANDSHAKE_S) * 1000000000ull) {
 		fail(l, "no answer in time");
 		return -ETIMEDOUT;
 	}

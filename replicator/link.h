@@ -5,8 +5,9 @@
  * are exchanged and the peer's signature over the TLS exporter holds; only then the owner hears of it. There is at most one link to a node: of two, the one
  * that the node with the smaller key called stays; of two in one direction, the newer.
  *
- * What a peer may cost: a connection that is not up within LINK_HANDSHAKE_S is closed, at most LINK_STRANGERS_MAX are on their way up; a frame is
- * at most FRAME_MAX; a frame that does not decode, or a send queue over LINK_QUEUE_MAX (the peer does not read), ends the link.
+ * What a peer may cost: a connection that we made and that is not up within LINK_HANDSHAKE_S is closed; one that was made to us, within LINK_STRANGER_S. Of these
+ * at most LINK_STRANGERS_MAX are on their way up, LINK_STRANGERS_EACH of one address (an IPv6 network of 64 bits counts as one). Where there is one too many, another goes: first who has
+ * not shown the key, of those the oldest. So whoever has the key gets in beside any number of silent sockets. A frame is at most FRAME_MAX; a frame that does not decode, or a send queue over LINK_QUEUE_MAX (the peer does not read), ends the link.
  *
  * Threads: the events are called on the hub's thread, one at a time, with no lock held; they must not block. link_send, link_close and
  * link_queued may be called from any thread, between `up` and the return of `down`. Sources: RFC 8446 4.2.11 (external PSKs), RFC 5705, RFC 8446 7.5 (exporters).
@@ -19,7 +20,9 @@
 #include "keys.h"
 
 #define LINK_HANDSHAKE_S 10
+#define LINK_STRANGER_S 5
 #define LINK_STRANGERS_MAX 64u
+#define LINK_STRANGERS_EACH 16u
 #define LINK_QUEUE_MAX (64u << 20)
 #define LINK_RETRY_MAX_S 30
 
@@ -51,6 +54,9 @@ struct link_options {
 	void *user;
 };
 
+/* Could a hub listen there? As link_hub_start, and nothing is left; to be asked before anything is made. Could others be called there (HOST:PORT)? ERR_CONFIG. */
+int link_check_listen(const char *address);
+int link_check_call(const char *address);
 /* 0; -EADDRINUSE and the like with a message; ERR_CONFIG for an address that is none. */
 int link_hub_start(const struct link_options *o, struct link_hub **ret);
 /* Ends every link (down is called), joins the thread. NULL is fine. */

@@ -73,7 +73,8 @@ static int listen_on(const struct addrinfo *a, uint16_t *ret_port)
 	return fd;
 }
 
-int link_listen(struct link_hub *h, const char *address)
+/* A descriptor that listens, or an error with a message. */
+static int open_listener(const char *address, uint16_t *ret_port)
 {
 	struct addrinfo hints = { .ai_socktype = SOCK_STREAM, .ai_flags = AI_PASSIVE | AI_NUMERICSERV }, *list = NULL;
 	char host[LINK_ADDRESS_MAX], port[8];
@@ -83,17 +84,46 @@ int link_listen(struct link_hub *h, const char *address)
 		return err_set(rc, "%s is no address to listen on: HOST:PORT, [IPV6]:PORT or :PORT", address);
 	rc = getaddrinfo(host[0] ? host : NULL, port, &hints, &list);
 	if (rc)
-		return err_set(ERR_CONFIG, "cannot look up %s: %s", address, gai_strerror(rc));
+		return err_set(rc == EAI_AGAIN ? -EAGAIN : ERR_CONFIG, "cannot look up %s: %s", address, gai_strerror(rc));
 	for (const struct addrinfo *a = list; a; a = a->ai_next) {
-		rc = listen_on(a, &h->port);
+		rc = listen_on(a, ret_port);
 		if (rc >= 0)
 			break;
 	}
 	freeaddrinfo(list);
 	if (rc < 0)
 		return err_set(rc, "cannot listen on %s: %s%s", address, strerror(-rc), rc == -EADDRINUSE ? "; end what listens there, or choose another port" : "");
-	h->listen_fd = rc;
+	return rc;
+}
+
+int link_listen(struct link_hub *h, const char *address)
+{
+	int fd = open_listener(address, &h->port);
+
+	if (fd < 0)
+		return fd;
+	h->listen_fd = fd;
 	return 0;
+}
+
+int link_check_listen(const char *address)
+{
+	uint16_t port;
+	int fd = open_listener(address, &port);
+
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
+}
+
+int link_check_call(const char *address)
+{
+	char host[LINK_ADDRESS_MAX], port[8];
+
+	if (strlen(address) < LINK_ADDRESS_MAX && link_address_split(address, host, sizeof host, port, sizeof port) == 0)
+		return 0;
+	return err_set(ERR_CONFIG, "%s is no address of a peer: HOST:PORT or [IPV6]:PORT", address);
 }
 
 /* --- calling --- */
@@ -319,11 +349,11 @@ static struct call *find(struct link_hub *h, const char *address)
 
 int link_hub_call(struct link_hub *h, const char *address)
 {
-	char host[LINK_ADDRESS_MAX], port[8];
 	struct call *c;
+	int rc = link_check_call(address);
 
-	if (strlen(address) >= LINK_ADDRESS_MAX || link_address_split(address, host, sizeof host, port, sizeof port))
-		return err_set(ERR_CONFIG, "%s is no address of a peer: HOST:PORT or [IPV6]:PORT", address);
+	if (rc)
+		return rc;
 	c = calloc(1, sizeof *c);
 	if (!c)
 		return -ENOMEM;

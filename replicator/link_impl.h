@@ -42,6 +42,7 @@ struct link {
 	struct call *call;           /* NULL: we were called */
 	enum link_state state;
 	bool inbound, told_up;
+	uint8_t from[8];             /* inbound: the network it comes from */
 	int fd;
 	SSL *ssl;
 	size_t key;                  /* of the cluster's, that we call with */
@@ -72,7 +73,7 @@ struct link_hub {
 	uint16_t port;
 	SSL_CTX *server, *client;
 	struct link *links;          /* the thread's */
-	unsigned strangers;
+	unsigned strangers;          /* links that are not up */
 	pthread_mutex_t mu;
 	struct call *calls;          /* under mu */
 	bool stopping, pause;        /* under mu */

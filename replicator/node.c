@@ -670,6 +670,7 @@ void node_run(struct node *n)
 bool node_stop(struct node *n)
 {
 	n->stopping = true;
+	atomic_store(&n->hurry, true);
 	return n->jobs == 0;
 }
 

@@ -78,7 +78,7 @@ struct node_options {
  */
 int node_start(const struct node_options *o, struct node **ret);
 void node_run(struct node *n);
-/* Starts nothing any more; true once nothing is under way. To be asked again after each done(). */
+/* Starts nothing any more, and ends the reading of big files; true once nothing is under way. To be asked again after each done(). */
 bool node_stop(struct node *n);
 /* The last thing: the index is marked as left in order. After node_stop said so. What was not looked at yet is found by the next start's scan. Blocks. */
 int node_finish(struct node *n);

@@ -423,10 +423,6 @@ static int found_changed(struct node *n, struct index_txn *t, const char *path, 
 		node_note_time(n, path, r, st);
 	if (!none && ((disk && disk->kind == ENTRY_DIR) || !node_time_counts(n, path)))
 		x->found.dir_s = x->found.dir_ns = 0; /* nothing new, or not somebody's doing; local_change has the one that is known */
-	if (x->blocks.len)
-		rc = index_blocks_put(t, x->found.hash, x->blocks.data, x->blocks.len);
-	if (rc)
-		return rc;
 	if ((!none && !r->known.deleted && same(&x->found, &r->known)) || (disk && same(&x->found, disk))) {
 		if (!none && !r->known.deleted && same(&x->found, &r->known)) {
 			entry_free(&r->disk);
@@ -590,6 +586,14 @@ int node_look_at_links(struct node *n, struct index_txn *t, const char *path, ui
 	return ino ? index_with_inode(t, ino, look_at_link, &l) : 0;
 }
 
+/* Behind the record: without one that has to do with this content it is not kept. */
+static int keep_blocks(struct index_txn *t, const uint8_t *hash, const struct buf *blocks)
+{
+	int rc = index_blocks_put(t, hash, blocks->data, blocks->len);
+
+	return rc == -ENOENT ? 0 : rc;
+}
+
 int node_found(struct node *n, struct index_txn *t, const char *path, struct examine_result *x)
 {
 	struct children below = { n, 0, 0, 0 };
@@ -597,9 +601,11 @@ int node_found(struct node *n, struct index_txn *t, const char *path, struct exa
 	size_t len = strlen(path);
 	const struct entry *had;
 	struct index_stat was;
+	uint8_t hash[HASH_BYTES];
 	bool none, parent, other;
 	int rc;
 
+	memcpy(hash, x->found.hash, sizeof hash);
 	index_record_init(&r);
 	rc = index_get(t, path, len, &r);
 	none = rc == -ENOENT;
@@ -646,6 +652,8 @@ int node_found(struct node *n, struct index_txn *t, const char *path, struct exa
 		r.young = x->young;
 		if (!rc)
 			rc = found_changed(n, t, path, none, &r, x);
+		if (!rc && x->blocks.len)
+			rc = keep_blocks(t, hash, &x->blocks);
 	}
 	index_record_free(&r);
 	if (!rc && was.links > 1 && other)

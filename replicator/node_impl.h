@@ -106,6 +106,7 @@ struct node {
 	unsigned jobs;                 /* under way, of any kind */
 	bool tree_job;                 /* one that looks at the tree or changes it */
 	bool running, stopping, joining, halted;
+	atomic_bool hurry;             /* stopping, for jobs: reading a big file ends */
 	bool power;                    /* the machine was reset since: what differs from the index is not believed. Until the first scan is over */
 	bool scanning;                 /* the first scan is not over */
 	bool look_first;               /* what is to be looked at is so for the first scan */

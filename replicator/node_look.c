@@ -252,6 +252,8 @@ static int conclude(struct node *n, struct index_txn *t, struct look *k)
 	bool suspect = k->x.suspect;
 	int rc = 0;
 
+	if (k->rc == -ECANCELED) /* we stop: the next start's scan finds it */
+		return look_later(n, k, k->first, 0);
 	if (k->rc) { /* what cannot be read keeps the scan from ending, but not for ever */
 		node_failed(n, k->rc);
 		return look_later(n, k, k->first && (!k->since_ns || node_now(n) - k->since_ns < NODE_DEFER_NS), NODE_AGAIN_NS);
@@ -350,6 +352,7 @@ static int add(struct node *n, struct index_txn *t, struct look_job *l, struct d
 	}
 	k->deep = d->deep;
 	k->o.hash_anyway = d->hash;
+	k->o.stop = &n->hurry;
 	k->first = d->first;
 	k->held = d->held;
 	k->told = d->told;

@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "carried.h"
 #include "err.h"
 #include "tree_posix_impl.h"
 
@@ -121,11 +122,6 @@ static int id_of(struct posix_tree *p, int kind, const char *name, unsigned numb
 
 /* --- xattrs --- */
 
-static bool carried(const char *name)
-{
-	return strncmp(name, "security.", 9) != 0 && strncmp(name, "trusted.", 8) != 0;
-}
-
 static void proc_path(int fd, const char *name, char *out, size_t cap)
 {
 	snprintf(out, cap, "/proc/self/fd/%d/%s", fd, name);
@@ -192,7 +188,7 @@ static int read_xattrs(const char *path, struct entry *e)
 	int rc = list_names(path, false, &names, &len);
 
 	for (n = names; !rc && n < names + len; n += strlen(n) + 1) {
-		if (!carried(n))
+		if (!carried_xattr_name(n, strlen(n)))
 			continue;
 		if (count == XATTRS_MAX)
 			rc = -E2BIG;
@@ -242,13 +238,13 @@ static int set_xattrs(const char *path, const struct entry *e)
 	int rc = list_names(path, true, &names, &len);
 
 	for (n = names; !rc && n < names + len; n += strlen(n) + 1)
-		if (carried(n) && !entry_has(e, n) && removexattr(path, n) && errno != ENODATA)
+		if (carried_xattr_name(n, strlen(n)) && !entry_has(e, n) && removexattr(path, n) && errno != ENODATA)
 			rc = -errno;
 	free(names);
 	while (!rc && (rc = entry_xattrs_next(&c, &x)) > 0) {
 		memcpy(name, x.name, x.name_len);
 		name[x.name_len] = '\0';
-		rc = !carried(name) ? -EPERM : setxattr(path, name, x.value, x.value_len, 0) ? -errno : 0;
+		rc = !carried_xattr_name(name, strlen(name)) ? -EPERM : setxattr(path, name, x.value, x.value_len, 0) ? -errno : 0;
 	}
 	return rc;
 }

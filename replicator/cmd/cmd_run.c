@@ -19,6 +19,7 @@
 #include "daemon.h"
 #include "err.h"
 #include "logmsg.h"
+#include "metrics.h"
 
 #define LOOK_MS 1000
 #define OVERRIDES_MAX 128u
@@ -40,7 +41,8 @@ static const struct cmd_option options[] = {
 static const struct cmd_usage usage = {
 	"clonesync run", "[DIR]", "Keeps DIR the same as the other members of its cluster have it, until it is told to end.", options, CL_ARRAY_LEN(options),
 	"It stays in the foreground; SIGTERM, SIGINT and SIGHUP end it in order.\n"
-	"Exit codes: 0 ended in order; 1 failed; 2 wrong call or configuration; 3 another clonesync has the state directory.", CMD_USAGE
+	"Exit codes: 0 ended in order; 1 failed; 2 wrong call, configuration or key file; 3 another clonesync has the state directory; 4 the cluster has forgotten\n"
+	"this member.", CMD_USAGE
 };
 
 struct args {
@@ -137,6 +139,8 @@ static int start_host(const struct settings *s, struct host **ret)
 	struct progress bar = PROGRESS_INIT;
 	int rc = set_limits(s, &o);
 
+	if (!rc && s->metrics) /* here, before anything is made */
+		rc = metrics_check(s->metrics);
 	if (rc)
 		return rc;
 	progress_begin(&bar, "beginning to watch the directory", 0);
@@ -229,5 +233,9 @@ int cmd_run(int argc, char **argv)
 	if (!rc)
 		rc = run(&s);
 	settings_free(&s);
+	if (rc == -EKEYREJECTED) {
+		cmd_fail(usage.program, rc);
+		return CMD_NOT_FOUND;
+	}
 	return rc ? cmd_fail(usage.program, rc) : CMD_OK;
 }

@@ -8,6 +8,7 @@
 
 #include "clonesync.h"
 #include "err.h"
+#include "text.h"
 
 /* ---------------------------------------------------------------- status */
 
@@ -30,11 +31,7 @@ struct shown { char text[512]; };
 
 static const char *show(struct json_object *o, const char *name, struct shown *s)
 {
-	snprintf(s->text, sizeof(s->text), "%s", text_of(o, name));
-	for (char *p = s->text; *p; p++)
-		if ((unsigned char)*p < ' ' || *p == 0x7f)
-			*p = '?';
-	return s->text;
+	return text_shown(text_of(o, name), s->text, sizeof(s->text));
 }
 
 static uint64_t number_of(struct json_object *o, const char *name)

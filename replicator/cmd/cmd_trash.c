@@ -14,6 +14,7 @@
 #include "env.h"
 #include "err.h"
 #include "settings.h"
+#include "text.h"
 #include "trash.h"
 
 enum { OPT_TO = CMD_LONG(0), OPT_ALL };
@@ -117,33 +118,6 @@ static const char *kind_of(const struct trash_item *i)
 	return !i->carried ? "other" : i->kind == ENTRY_DIR ? "directory" : i->kind == ENTRY_SYMLINK ? "symlink" : "file";
 }
 
-/* One line, whatever bytes the path has: what a terminal could take amiss as \ooo. */
-static void print_path(const char *path)
-{
-	for (const unsigned char *p = (const unsigned char *)path; *p; p++) {
-		if (*p < 0x20 || *p == 0x7f || *p == '\\')
-			printf("\\%03o", *p);
-		else
-			putchar(*p);
-	}
-}
-
-static bool is_utf8(const char *s)
-{
-	const unsigned char *p = (const unsigned char *)s;
-
-	while (*p) {
-		unsigned more = *p < 0x80 ? 0 : (*p & 0xe0) == 0xc0 && *p >= 0xc2 ? 1 : (*p & 0xf0) == 0xe0 ? 2 : (*p & 0xf8) == 0xf0 && *p <= 0xf4 ? 3 : 9;
-
-		if (more == 9)
-			return false;
-		for (p++; more; more--, p++)
-			if ((*p & 0xc0) != 0x80)
-				return false;
-	}
-	return true;
-}
-
 static struct json_object *item_json(const struct listed *x)
 {
 	struct json_object *o = json_object_new_object();
@@ -157,7 +131,7 @@ static struct json_object *item_json(const struct listed *x)
 	}
 	json_object_object_add(o, "item", json_object_new_string(x->name));
 	/* JSON has no other bytes than UTF-8's; the hexadecimal digits are always the path. */
-	json_object_object_add(o, "path", x->path[0] && is_utf8(x->path) ? json_object_new_string(x->path) : NULL);
+	json_object_object_add(o, "path", x->path[0] && text_is_utf8(x->path) ? json_object_new_string(x->path) : NULL);
 	json_object_object_add(o, "path_hex", json_object_new_string(cmd_hex((const uint8_t *)x->path, len, hex)));
 	json_object_object_add(o, "why", json_object_new_string(trash_why_names[x->item.note.why]));
 	json_object_object_add(o, "when", json_object_new_string(cmd_time(x->item.note.wall_us * 1000, when)));
@@ -167,14 +141,13 @@ static struct json_object *item_json(const struct listed *x)
 	return o;
 }
 
+/* One line, whatever bytes the path has. */
 static void print_item(const struct listed *x)
 {
-	char when[CMD_TEXT], bytes[CMD_TEXT];
+	char when[CMD_TEXT], bytes[CMD_TEXT], path[4 * ENTRY_PATH_MAX + 8];
 
-	printf("%s %s %-9s %-9s %10s ", x->name, cmd_time(x->item.note.wall_us * 1000, when), trash_why_names[x->item.note.why], kind_of(&x->item),
-	       cmd_bytes(x->item.size, bytes));
-	print_path(x->path[0] ? x->path : "(where it was is not known)");
-	putchar('\n');
+	printf("%s %s %-9s %-9s %10s %s\n", x->name, cmd_time(x->item.note.wall_us * 1000, when), trash_why_names[x->item.note.why], kind_of(&x->item),
+	       cmd_bytes(x->item.size, bytes), x->path[0] ? text_shown(x->path, path, sizeof path) : "(where it was is not known)");
 }
 
 static int list(struct tree *t, const struct args *a)
@@ -213,13 +186,12 @@ static const char *within(const char *dir, const char *path)
 
 static int restore(struct tree *t, const char *item, const char *to)
 {
-	char path[ENTRY_PATH_MAX + 1];
+	char path[ENTRY_PATH_MAX + 1], shown[4 * ENTRY_PATH_MAX + 8];
 	int rc = trash_restore(t, env_system(), item, to, path);
 
 	switch (rc) {
 	case 0:
-		print_path(path);
-		putchar('\n');
+		puts(text_shown(path, shown, sizeof shown));
 		return 0;
 	case -ENOENT: return err_set(rc, "there is no %s in the trash: clonesync trash list shows what is there", item);
 	case -ENODATA: return err_set(rc, "it is not known where %s was: say where it is to go, with --to PATH", item);

@@ -1,4 +1,5 @@
 /* fuzz_frame.c - what a peer of the replicator sends: a stream of any bytes, and each body by every decoder of its type. */
+#include "carried.h"
 #include "err.h"
 #include "frame.h"
 #include "fuzz.h"
@@ -28,7 +29,7 @@ static void record_list(const struct frame *f, size_t skip, bool leaf)
 
 		if (rc)
 			break;
-		FUZZ_ASSERT(entry_path_valid(r.path.p, r.path.len) && r.entry.dot.seq);
+		FUZZ_ASSERT(entry_path_valid(r.path.p, r.path.len) && r.entry.dot.seq && carried_path(r.path.p, r.path.len) && carried_entry(&r.entry));
 		same_entry(&r, at, (size_t)(c.p - at), leaf);
 		entry_free(&r.entry);
 	}

@@ -10,7 +10,8 @@ CLONESYNC=$BUILD/clonesync
 clonesync() { "$CLONESYNC" "$@"; }
 run() { timeout 20 "$CLONESYNC" run "$@"; }
 
-mkdir "$W/tree" "$W/other"
+mkdir "$W/tree" "$W/other" "$W/named"
+untouched() { [ -z "$(ls -A "$W/other")" ] && [ ! -e "$W/s" ]; }
 echo keep > "$W/tree/file"
 KEY=$W/key
 check "a key" clonesync keygen -o "$KEY"
@@ -25,9 +26,12 @@ refuses "no such command" "--help" 2 clonesync frobnicate
 refuses "no such option" "--help" 2 clonesync run --frobnicate
 refuses "too many directories" "--help" 2 clonesync run a b
 refuses "nobody to listen to or call" "--listen" 2 run "$W/tree" -k "$KEY" -s "$W/s"
-refuses "an address that is none" "HOST:PORT" 2 run "$W/tree" -k "$KEY" -s "$W/s" -l nonsense
-refuses "a peer that is none" "HOST:PORT" 2 run "$W/tree" -k "$KEY" -s "$W/s" -l 127.0.0.1:0 -p nonsense
-refuses "metrics for everybody" "loopback" 2 run "$W/tree" -k "$KEY" -s "$W/s" -l 127.0.0.1:0 --metrics 0.0.0.0:9
+refuses "an address that is none" "HOST:PORT" 2 run "$W/other" -k "$KEY" -s "$W/s" -l nonsense
+refuses "an address that is not this machine's" "cannot listen on 192.0.2.1:7788" 1 run "$W/other" -k "$KEY" -s "$W/s" -l 192.0.2.1:7788
+refuses "a peer that is none" "HOST:PORT" 2 run "$W/other" -k "$KEY" -s "$W/s" -l 127.0.0.1:0 -p nonsense
+refuses "a callback that is none" "HOST:PORT" 2 run "$W/other" -k "$KEY" -s "$W/s" -l 127.0.0.1:0 -a nonsense
+refuses "metrics for everybody" "loopback" 2 run "$W/other" -k "$KEY" -s "$W/s" -l 127.0.0.1:0 --metrics 0.0.0.0:9
+check "nothing was made before any of that was noticed" untouched
 refuses "wait for nothing" "--in-sync" 2 clonesync wait -s "$W/s"
 refuses "a timeout that is no number" "number" 2 clonesync wait --in-sync --timeout soon -s "$W/s"
 printf 'tree = %s\nfrobnicate = 1\n' "$W/tree" > "$W/conf"
@@ -37,13 +41,19 @@ printf 'listen = 127.0.0.1:0\n' > "$W/conf"
 refuses "a configuration without a directory" "which directory" 2 run -c "$W/conf"
 
 # --- keys
-refuses "no key file" "keygen" 1 run "$W/tree" -k "$W/missing" -s "$W/s" -l 127.0.0.1:0
+refuses "no key file" "keygen" 2 run "$W/other" -k "$W/missing" -s "$W/s" -l 127.0.0.1:0
 echo "not a key" > "$W/bad.key"
 chmod 600 "$W/bad.key"
-refuses "a key that is none" "line 1 of .*bad.key is no key" 2 run "$W/tree" -k "$W/bad.key" -s "$W/s" -l 127.0.0.1:0
+refuses "a key that is none" "line 1 of .*bad.key is no key" 2 run "$W/other" -k "$W/bad.key" -s "$W/s" -l 127.0.0.1:0
 cp "$KEY" "$W/open.key"
 chmod 644 "$W/open.key"
-refuses "a key that everybody can read" "chmod 600" 1 run "$W/tree" -k "$W/open.key" -s "$W/s" -l 127.0.0.1:0
+refuses "a key that everybody can read" "chmod 600" 2 run "$W/other" -k "$W/open.key" -s "$W/s" -l 127.0.0.1:0
+cp -p "$KEY" "$W/other/key"
+refuses "a key within the directory" "key file .* lies in .*other" 2 run "$W/other" -k "$W/other/key" -s "$W/s" -l 127.0.0.1:0
+ln -s other "$W/other-way"
+refuses "the same by another way" "key file .* lies in .*other" 2 run "$W/other" -k "$W/other-way/key" -s "$W/s" -l 127.0.0.1:0
+rm "$W/other/key"
+check "and nothing was made" untouched
 
 # --- directories
 refuses "no such directory" "No such file" 1 run "$W/missing" -k "$KEY" -s "$W/s" -l 127.0.0.1:0
@@ -67,7 +77,7 @@ if [ "$(id -u)" -eq 0 ] && command -v setpriv >/dev/null; then
 else
 	skip "a directory that may not be read" "host: not root"
 fi
-is "$(ls "$W/tree") $(cat "$W/tree/file")" "file
+is "$(ls -A "$W/tree") $(cat "$W/tree/file")" "file
 sub keep" "what was refused has changed nothing in the directory"
 refuses "status where none runs" "no clonesync runs" 4 clonesync status -s "$W/s"
 refuses "wait where none runs" "no clonesync runs" 4 clonesync wait --in-sync -s "$W/s"
@@ -77,9 +87,17 @@ refuses "wait where none runs" "no clonesync runs" 4 clonesync wait --in-sync -s
 pid=$!
 pids+=("$pid")
 check "one runs" until_true 20 "$CLONESYNC" status -s "$W/s"
+name=$'m\302\233\2332J\033[2J\342\200\256x' # what a terminal would obey, three times, and a turn of direction
+"$CLONESYNC" run "$W/named" -k "$KEY" -s "$W/s4" -l 127.0.0.1:0 -n "$name" > "$W/log4" 2>&1 &
+named=$!
+pids+=("$named")
 port=$(clonesync status --json -s "$W/s" | sed -n 's/.*"port": *\([0-9]*\).*/\1/p')
 refuses "a port that is in use" "127.0.0.1:$port.*in use.*another port" 1 run "$W/other" -k "$KEY" -s "$W/s2" -l "127.0.0.1:$port"
 refuses "a state directory that is in use" "another" 3 run "$W/other" -k "$KEY" -s "$W/s" -l 127.0.0.1:0
+check "one with a strange name" until_true 20 "$CLONESYNC" status -s "$W/s4"
+is "$(clonesync status -s "$W/s4" | sed -n 's/^member *\(m[^ ]*\) .*/\1/p')" 'm\302\233\2332J\033[2J\342\200\256x' "which is shown, and not obeyed"
+kill -TERM "$named"
+wait "$named"
 check "the only member is in sync" clonesync wait --in-sync --timeout 20 -s "$W/s"
 kill -TERM "$pid"
 wait "$pid"

@@ -163,6 +163,124 @@ static void records(void **state)
 	buf_free(&scratch);
 }
 
+struct acl_entry { uint16_t tag, rights; uint32_t id; };
+
+/* One attribute, an ACL of so many entries where there are any. */
+static void set_xattr(struct entry *e, const char *name, const void *value, size_t len)
+{
+	struct xattr x = { name, strlen(name), value, len };
+	struct buf b = BUF_INIT;
+
+	free(e->xattrs);
+	entry_xattrs_encode(&x, 1, &b);
+	assert_int_equal(b.err, 0);
+	e->xattrs = b.data;
+	e->xattrs_len = (uint32_t)b.len;
+}
+
+static void set_acl(struct entry *e, const char *name, const struct acl_entry *a, size_t count)
+{
+	struct buf b = BUF_INIT;
+
+	buf_u32(&b, 2);
+	for (size_t i = 0; i < count; i++) {
+		buf_u16(&b, a[i].tag);
+		buf_u16(&b, a[i].rights);
+		buf_u32(&b, a[i].id);
+	}
+	set_xattr(e, name, b.data, b.len);
+	buf_free(&b);
+}
+
+static int take(struct frame_record *r)
+{
+	struct buf b = BUF_INIT;
+	struct frame_record g;
+	struct cursor c;
+	int rc, leaf;
+
+	frame_put_leaf_record(&b, r);
+	assert_int_equal(b.err, 0);
+	c = cursor_make(b.data, b.len);
+	rc = frame_get_record(&c, &g);
+	if (!rc)
+		entry_free(&g.entry);
+	c = cursor_make(b.data, b.len);
+	leaf = frame_get_leaf_record(&c, &g);
+	if (!leaf)
+		entry_free(&g.entry);
+	assert_int_equal(rc, leaf);
+	buf_free(&b);
+	return rc;
+}
+
+/* What no member could put on its disk is not taken, so that not all of them keep it for ever. */
+static void not_replicated(void **state)
+{
+	static const struct acl_entry whole[] = { { 1, 7, UINT32_MAX }, { 2, 6, 1000 }, { 2, 4, 1001 }, { 4, 5, UINT32_MAX }, { 8, 4, 50 }, { 16, 7, UINT32_MAX }, { 32, 0, UINT32_MAX } };
+	static const char *const places[] = { ".clonesync", ".clonesync/trash", ".clonesync/tmp/x" }, *const others[] = { ".clonesyncs", "a/.clonesync", ".clonesyn", ".CLONESYNC/x" };
+	static const char *const names[] = { "security.capability", "security.selinux", "trusted.overlay.opaque", "system.nfs4_acl", "btrfs.compression", "user.", "user", "x" };
+	struct acl_entry broken[7];
+	struct frame_record r;
+
+	(void)state;
+	make_record(&r, "a", NULL);
+	for (size_t i = 0; i < sizeof places / sizeof *places; i++) {
+		r.path = text(places[i]);
+		assert_int_equal(take(&r), -EPERM);
+	}
+	for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
+		r.path = text(others[i]);
+		assert_int_equal(take(&r), 0);
+	}
+	for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+		set_xattr(&r.entry, names[i], "v", 1);
+		assert_int_equal(take(&r), -EPERM);
+	}
+	set_xattr(&r.entry, "user.colour", "", 0);
+	assert_int_equal(take(&r), 0);
+	set_acl(&r.entry, "system.posix_acl_access", whole, 7);
+	assert_int_equal(take(&r), 0);
+	set_acl(&r.entry, "system.posix_acl_default", whole, 7);
+	assert_int_equal(take(&r), -EPERM);
+	r.entry.kind = ENTRY_DIR;
+	assert_int_equal(take(&r), 0);
+	/* Without any of its entries but the named ones; with two of one; with an unknown one; with no such right; of nobody. */
+	for (size_t without = 0; without < 7; without++) {
+		size_t n = 0;
+
+		for (size_t i = 0; i < 7; i++)
+			if (i != without)
+				broken[n++] = whole[i];
+		set_acl(&r.entry, "system.posix_acl_access", broken, n);
+		assert_int_equal(take(&r), without == 1 || without == 2 || without == 4 ? 0 : -EPERM);
+	}
+	for (unsigned how = 0; how < 4; how++) {
+		memcpy(broken, whole, sizeof whole);
+		if (how == 0)
+			broken[1] = broken[0];
+		else if (how == 1)
+			broken[4].tag = 9;
+		else if (how == 2)
+			broken[3].rights = 8;
+		else
+			broken[2].id = UINT32_MAX;
+		set_acl(&r.entry, "system.posix_acl_access", broken, 7);
+		assert_int_equal(take(&r), -EPERM);
+	}
+	set_acl(&r.entry, "system.posix_acl_access", whole, 0);
+	assert_int_equal(take(&r), -EPERM);
+	set_xattr(&r.entry, "system.posix_acl_access", "\2\0\0\0\1\0\7", 7);
+	assert_int_equal(take(&r), -EPERM);
+	free(r.entry.xattrs);
+	r.entry.xattrs = NULL;
+	r.entry.xattrs_len = 0;
+	assert_int_equal(take(&r), 0);
+	r.entry.gid = UINT32_MAX;
+	assert_int_equal(take(&r), -EPERM);
+	entry_free(&r.entry);
+}
+
 static void gets_and_data(void **state)
 {
 	struct buf b = BUF_INIT;
@@ -281,7 +399,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(hello), cmocka_unit_test(records), cmocka_unit_test(gets_and_data), cmocka_unit_test(cuts_marks_errors),
-		cmocka_unit_test(streams_refused),
+		cmocka_unit_test(streams_refused), cmocka_unit_test(not_replicated),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -551,11 +551,17 @@ static void a_pause(void **state)
 
 static void refusals(void **state)
 {
+	const char *nonsense = "nonsense";
 	struct host_options o = { .dir = m[0].dir, .state_dir = m[0].state, .cluster_key_file = "/nowhere", .listen = "127.0.0.1:0" };
 	struct host *h;
 
 	(void)state;
-	assert_int_equal(host_start(&o, &h), -ENOENT);
+	assert_int_equal(host_start(&o, &h), ERR_CONFIG);
+	o.cluster_key_file = at(0, "key");
+	assert_int_equal(rename(key_file, at(0, "key")), 0);
+	assert_int_equal(host_start(&o, &h), ERR_CONFIG);
+	assert_non_null(strstr(err_last(), "key file"));
+	assert_int_equal(rename(at(0, "key"), key_file), 0);
 	o.cluster_key_file = key_file;
 	o.dir = "/nowhere";
 	assert_int_equal(host_start(&o, &h), -ENOENT);
@@ -564,6 +570,15 @@ static void refusals(void **state)
 	o.listen = "nonsense";
 	assert_int_equal(host_start(&o, &h), ERR_CONFIG);
 	o.listen = NULL;
+	o.peers = &nonsense;
+	o.peer_count = 1;
+	assert_int_equal(host_start(&o, &h), ERR_CONFIG);
+	o.peer_count = 0;
+	o.address = nonsense;
+	assert_int_equal(host_start(&o, &h), ERR_CONFIG);
+	o.address = NULL;
+	assert_true(has(0, ".clonesync", NULL)); /* all that came before anything was made */
+	assert_int_equal(access(m[0].state, F_OK), -1);
 	o.state_dir = at(0, "state");
 	assert_int_equal(host_start(&o, &h), ERR_CONFIG);
 	assert_non_null(strstr(err_last(), "state directory"));

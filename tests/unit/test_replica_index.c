@@ -49,7 +49,10 @@ static size_t path_of(unsigned n, char *out)
 	return (size_t)sprintf(out, "%s%s%u", dirs[n % 8], n % 3 ? "n" : "\xff", n / 8);
 }
 
-struct model { bool there[PATHS]; struct index_record r[PATHS]; uint64_t position; };
+#define HASHES 4
+#define BIG 300000 /* more than one block */
+
+struct model { bool there[PATHS]; struct index_record r[PATHS]; uint64_t position; bool list[HASHES]; };
 
 static void random_record(uint64_t *r, struct index_record *rec)
 {
@@ -60,8 +63,8 @@ static void random_record(uint64_t *r, struct index_record *rec)
 	rec->known.kind = (enum entry_kind)(1 + rng_below(r, 2));
 	rec->known.deleted = rng_below(r, 4) == 0;
 	if (rec->known.kind == ENTRY_FILE && !rec->known.deleted) {
-		rec->known.size = rng_below(r, 3);
-		rec->known.hash[0] = (uint8_t)rng_below(r, 4);
+		rec->known.size = rng_below(r, 2) ? rng_below(r, 3) : BIG;
+		rec->known.hash[0] = (uint8_t)rng_below(r, HASHES);
 	}
 	rec->held = rng_below(r, 2);
 	rec->on_disk = !rec->held && rng_below(r, 2);
@@ -69,6 +72,8 @@ static void random_record(uint64_t *r, struct index_record *rec)
 		rec->known.link[3] = (uint8_t)rng_below(r, 3);
 	if (rec->on_disk)
 		assert_int_equal(entry_copy(&rec->known, &rec->disk), 0);
+	if (rec->on_disk && rec->disk.size)
+		rec->disk.hash[0] = (uint8_t)rng_below(r, HASHES);
 	if (!rec->held)
 		rec->holders = rng_next(r);
 	if (rng_below(r, 2))
@@ -175,6 +180,37 @@ static bool with_hash(const struct model *m, unsigned n, uint64_t arg)
 	return r->held && !r->known.deleted && r->known.kind == ENTRY_FILE && r->known.size && r->known.hash[0] == arg;
 }
 
+/* Does any record have to do with this content of many blocks? */
+static bool needed(const struct model *m, unsigned hash)
+{
+	for (unsigned n = 0; n < PATHS; n++) {
+		const struct index_record *r = &m->r[n];
+
+		if (m->there[n] && ((r->known.size == BIG && r->known.hash[0] == hash) || (!r->held && r->on_disk && r->disk.size == BIG && r->disk.hash[0] == hash)))
+			return true;
+	}
+	return false;
+}
+
+static bool has_list(struct index_txn *t, unsigned hash)
+{
+	uint8_t h[HASH_BYTES] = { (uint8_t)hash };
+	struct buf b = BUF_INIT;
+	int rc = index_blocks_get(t, h, &b);
+
+	assert_true(rc == 0 || rc == -ENOENT);
+	buf_free(&b);
+	return rc == 0;
+}
+
+static void change_list(struct index_txn *t, struct model *m, unsigned hash)
+{
+	uint8_t h[HASH_BYTES] = { (uint8_t)hash }, list[3 * HASH_BYTES] = { 9 };
+
+	assert_int_equal(index_blocks_put(t, h, list, sizeof list), needed(m, hash) ? 0 : -ENOENT);
+	m->list[hash] |= needed(m, hash);
+}
+
 static bool in_leaf(const struct model *m, unsigned n, uint64_t arg)
 {
 	char p[64];
@@ -228,6 +264,8 @@ static void check_all(struct index *x, const struct model *m)
 		assert_int_equal(index_with_inode(t, i, see, &s), 0);
 		assert_seen(&s, m, with_inode, i);
 	}
+	for (unsigned i = 0; i < HASHES; i++)
+		assert_int_equal(has_list(t, i), m->list[i]);
 	for (uint8_t i = 1; i < 4; i++) {
 		const uint8_t link[ENTRY_LINK_BYTES] = { 0, 0, 0, i };
 
@@ -277,7 +315,7 @@ static int take(void *user, const char *path, size_t len, const struct index_rec
 	return 0;
 }
 
-static void change(struct index_txn *t, struct model *m, uint64_t *r)
+static void change_record(struct index_txn *t, struct model *m, uint64_t *r)
 {
 	unsigned n = (unsigned)rng_below(r, PATHS);
 	char p[64];
@@ -307,6 +345,15 @@ static void change(struct index_txn *t, struct model *m, uint64_t *r)
 	m->position = m->r[n].position > m->position ? m->r[n].position : m->position;
 }
 
+static void change(struct index_txn *t, struct model *m, uint64_t *r)
+{
+	if (rng_below(r, 3) == 0)
+		change_list(t, m, (unsigned)rng_below(r, HASHES));
+	change_record(t, m, r);
+	for (unsigned i = 0; i < HASHES; i++)
+		m->list[i] &= needed(m, i);
+}
+
 /* What the index itself says, as a model: after an abort, and to see that reopening changes nothing. */
 static void model_again(struct index *x, struct model *m)
 {
@@ -317,6 +364,8 @@ static void model_again(struct index *x, struct model *m)
 	assert_int_equal(index_begin(x, false, &t), 0);
 	assert_int_equal(index_below(t, "", 0, take, m), 0);
 	m->position = index_position(t);
+	for (unsigned i = 0; i < HASHES; i++)
+		m->list[i] = has_list(t, i);
 	index_abort(t);
 }
 
@@ -391,14 +440,17 @@ static void values_blocks_contexts(void **state)
 	assert_int_equal(index_value_put(t, "clean", "yes", 3), 0);
 	assert_int_equal(index_value_put(t, "", "yes", 3), -EINVAL);
 	assert_int_equal(index_blocks_put(t, hash, list, 33), -EINVAL);
-	assert_int_equal(index_blocks_put(t, hash, list, sizeof list), 0);
+	assert_int_equal(index_blocks_put(t, hash, list, sizeof list), -ENOENT);
 	assert_int_equal(index_context_get(t, &w), 0);
 	assert_int_equal(w.count, 0);
 	assert_int_equal(vector_raise(&v, &d), 0);
 	assert_int_equal(index_context_put(t, &v), 0);
 	index_record_init(&r);
 	assert_int_equal(index_put(t, "../x", 4, &r), -EINVAL);
+	r.known.size = BIG;
+	memcpy(r.known.hash, hash, sizeof hash);
 	assert_int_equal(index_put(t, "x", 1, &r), 0);
+	assert_int_equal(index_blocks_put(t, hash, list, sizeof list), 0);
 	assert_int_equal(index_commit(t), 0);
 	assert_int_equal(index_sync(x), 0);
 	assert_int_equal(index_begin(x, false, &t), 0);

@@ -2,6 +2,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -387,27 +388,68 @@ static void who_does_not_read_is_dropped(void **state)
 	stop(&b);
 }
 
-/* Strangers who talk something else, or nothing, get nothing and hold nobody up. */
+/* The port of a loopback address of its own: who = 1 is 127.0.0.1. */
+static int stranger(struct node *to, unsigned who)
+{
+	struct sockaddr_in from = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(0x7f000000u + who) };
+	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_port = htons(link_hub_port(to->hub)), .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	assert_true(fd >= 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)&from, sizeof from), 0);
+	assert_int_equal(connect(fd, (struct sockaddr *)&sin, sizeof sin), 0);
+	return fd;
+}
+
+/* Has the other side closed it? Waits for so many ms. */
+static bool closed_within(int fd, int ms)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	char c;
+
+	return poll(&p, 1, ms) == 1 && read(fd, &c, 1) <= 0;
+}
+
+static uint64_t now_ms(void)
+{
+	return env_system()->boot_ns(env_system()) / 1000000;
+}
+
+/* Strangers who talk something else, or nothing, get nothing and hold nobody up, be they of one address or of many. */
 static void strangers(void **state)
 {
 	struct node a, b;
-	struct sockaddr_in sin = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	int fds[LINK_STRANGERS_MAX + 10];
+	uint64_t began;
 
 	(void)state;
 	start(&a, "a", key_a);
 	start(&b, "b", key_a);
-	sin.sin_port = htons(link_hub_port(b.hub));
-	for (size_t i = 0; i < CL_ARRAY_LEN(fds); i++) {
-		fds[i] = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-		assert_int_equal(connect(fds[i], (struct sockaddr *)&sin, sizeof sin), 0);
-		if (i % 2)
-			assert_true(write(fds[i], "GET / HTTP/1.1\r\n\r\n", 18) == 18 || errno == EPIPE || errno == ECONNRESET);
+	for (unsigned round = 0; round < 2; round++) {
+		for (unsigned i = 0; i < CL_ARRAY_LEN(fds); i++) {
+			fds[i] = stranger(&b, round ? 2 + i : 1);
+			if (!round && i % 2)
+				assert_true(write(fds[i], "GET / HTTP/1.1\r\n\r\n", 18) == 18 || errno == EPIPE || errno == ECONNRESET);
+			else if (i % 3 == 0) /* one that has begun, and goes on when it likes */
+				assert_true(write(fds[i], "\x16\x03\x01\x00\xff\x01", 6) == 6 || errno == EPIPE || errno == ECONNRESET);
+		}
+		began = now_ms();
+		call(&a, &b);
+		WAIT_FOR(&a, a.ups == round + 1);
+		assert_true(now_ms() - began < LINK_STRANGER_S * 1000 / 2); /* it did not have to wait until they were thrown out */
+		if (round) { /* the oldest made way, the newest wait for their time */
+			assert_true(closed_within(fds[0], 1000));
+			assert_false(closed_within(fds[CL_ARRAY_LEN(fds) - 2], 0));
+			assert_true(closed_within(fds[CL_ARRAY_LEN(fds) - 2], LINK_STRANGER_S * 1000 + 3000));
+		}
+		for (unsigned i = 0; i < CL_ARRAY_LEN(fds); i++)
+			close(fds[i]);
+		if (round)
+			break;
+		stop(&a);
+		start(&a, "a", key_a);
+		a.ups = a.downs = 1; /* counted on */
 	}
-	call(&a, &b);
-	WAIT_FOR(&a, a.ups == 1);
-	for (size_t i = 0; i < CL_ARRAY_LEN(fds); i++)
-		close(fds[i]);
 	stop(&a);
 	stop(&b);
 }
@@ -443,7 +485,7 @@ static void key_files(void **state)
 	char text[600];
 
 	(void)state;
-	assert_int_equal(keys_load(in_dir("none"), &k), -ENOENT);
+	assert_int_equal(keys_load(in_dir("none"), &k), ERR_CONFIG);
 	assert_non_null(strstr(err_last(), "clonesync keygen"));
 	snprintf(text, sizeof text, "# the site's\n\n%s\r\n%s", key_a, key_b);
 	write_keys("k", text, 0640);
@@ -453,7 +495,7 @@ static void key_files(void **state)
 	assert_string_not_equal(keys_name(k, 0), keys_name(k, 1));
 	keys_free(k);
 	write_keys("k", text, 0644);
-	assert_int_equal(keys_load(in_dir("k"), &k), -EPERM);
+	assert_int_equal(keys_load(in_dir("k"), &k), ERR_CONFIG);
 	assert_null(strstr(err_last(), key_a));
 	snprintf(text, sizeof text, "%s\n%.40s\n", key_a, key_b);
 	write_keys("k", text, 0600);
