@@ -414,6 +414,7 @@ static void compared(struct node *n, struct node_peer *p)
 		if (n->joining)
 			exchange_compare(n, p);
 	}
+	node_diff_compared(n, p);
 }
 
 int exchange_join(struct node *n, const struct vector *context)
@@ -470,6 +471,7 @@ static int take_sums(struct node *n, struct node_peer *p, const struct frame *f)
 	cursor_u64(&c);
 	if (node == FRAME_ROOT) {
 		vector_decode(&c, &p->context);
+		rc = rc ? rc : node_diff_context(p);
 	} else {
 		struct vector later = VECTOR_INIT;
 
@@ -539,7 +541,9 @@ static int take_leaf(struct node *n, struct node_peer *p, const struct frame *f)
 	last = cursor_u8(&c);
 	if (c.err || last > 1 || !p->comparing || p->asked < last)
 		return ERR_CORRUPT;
-	rc = take_records(n, p, &c, true);
+	rc = node_diff_leaf(n, p, f);
+	if (!rc)
+		rc = take_records(n, p, &c, true);
 	if (!rc && last) {
 		cursor_u64(&c);
 		vector_decode(&c, &context);
@@ -635,6 +639,7 @@ void node_down(struct node *n, struct node_peer *p)
 	p->down = true;
 	n->lost_ns = node_now(n);
 	node_cuts_peer_down(n, p);
+	node_diff_down(n, p);
 	fetch_peer_down(n->fetches, p);
 	if (!p->refs)
 		exchange_free_peer(p);

@@ -79,6 +79,17 @@ int host_sync_begin(struct host *h, struct host_sync **ret); /* -EBUSY, -ESHUTDO
 bool host_sync_over(struct host_sync *s, unsigned *ret_members, char *ret_why, size_t cap);
 void host_sync_free(struct host_sync *s);
 
+/*
+ * What differs from one member (node_diff_begin)? who: as for host_forget. Of the paths at most HOST_DIFF_MOST are kept; all are counted. Errors have a message: -ENOENT, ERR_CONFIG, ERR_UNAVAILABLE (not now).
+ */
+#define HOST_DIFF_MOST 10000u
+struct host_diff;
+struct host_difference { char *path; enum node_differs how; };
+int host_diff_begin(struct host *h, const char *who, struct host_diff **ret);
+bool host_diff_over(struct host_diff *d);
+int host_diff_result(const struct host_diff *d, struct node_diff_result *ret, const struct host_difference **ret_all, size_t *ret_count); /* once it is over */
+void host_diff_free(struct host_diff *d); /* waits for the core; over or not; NULL is fine; before host_stop */
+
 /* The last peer that did not let us come up, and why: text for an operator; false: none since one did. */
 bool host_refused(struct host *h, char *ret, size_t cap);
 

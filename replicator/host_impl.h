@@ -81,6 +81,9 @@ int host_members_start(struct host *h, const struct host_options *o); /* the nod
 void host_members_free(struct host *h);
 void host_members_changed(struct node_host *b);                       /* node_host's */
 void host_members_up(struct host *h, const char *local);              /* the core's: a link is up, our end of it has this host */
+/* The core's: the other member that is meant by a name, an address or the beginning of a key. -ENOENT, -ENOTUNIQ, -EINVAL: it is this one; host_members_why sets the message, for the asker. */
+int host_members_find(struct host *h, const char *who, struct member *ret);
+int host_members_why(int rc, const char *who);
 const char *host_judge(void *user, const struct frame_hello *hello);  /* link_events', as is */
 void host_note_refusal(void *user, const char *address, const char *why);
 

@@ -209,7 +209,7 @@ int host_members(struct host *h, struct host_member **ret, size_t *ret_count)
 	return 0;
 }
 
-struct forget { const char *who; int rc; size_t found; };
+struct forget { const char *who; int rc; };
 
 /* Is m meant by the text? */
 static bool meant(const struct member *m, const char *who)
@@ -221,34 +221,51 @@ static bool meant(const struct member *m, const char *who)
 	return strcmp(who, m->name) == 0 || strcmp(who, m->address) == 0 || (strlen(who) >= 8 && strncmp(hex, who, strlen(who)) == 0);
 }
 
-static void forget(struct host *h, void *arg)
+int host_members_find(struct host *h, const char *who, struct member *ret)
 {
 	const struct members *s = node_members(h->node);
-	uint8_t node[FRAME_NODE_BYTES];
-	struct forget *f = arg;
+	size_t found = 0;
 
-	for (size_t i = 0; i < s->count; i++) {
-		if (s->all[i].forgotten || !meant(&s->all[i], f->who))
+	for (size_t i = 0; i < s->count && who[0]; i++) {
+		if (s->all[i].forgotten || !meant(&s->all[i], who))
 			continue;
-		memcpy(node, s->all[i].node, sizeof node);
-		f->found++;
+		*ret = s->all[i];
+		found++;
 	}
-	if (f->found == 1)
-		f->rc = node_forget(h->node, node);
+	if (found != 1)
+		return found ? -ENOTUNIQ : -ENOENT;
+	return memcmp(ret->node, node_key_public(h->key), sizeof ret->node) == 0 ? -EINVAL : 0;
+}
+
+int host_members_why(int rc, const char *who)
+{
+	if (rc == -ENOTUNIQ)
+		return err_set(ERR_CONFIG, "several members are meant by %s: name one by the first digits of its key", who);
+	if (rc == -EINVAL)
+		return err_set(ERR_CONFIG, "%s is this node itself: name another member", who);
+	return err_set(-ENOENT, "there is no member %s: clonesync peers shows them", who);
+}
+
+static void forget(struct host *h, void *arg)
+{
+	struct forget *f = arg;
+	struct member m;
+
+	f->rc = host_members_find(h, f->who, &m);
+	if (!f->rc)
+		f->rc = node_forget(h->node, m.node);
 }
 
 int host_forget(struct host *h, const char *who)
 {
-	struct forget f = { who, 0, 0 };
-	int rc = who[0] ? host_ask(h, forget, &f) : 0;
+	struct forget f = { who, 0 };
+	int rc = host_ask(h, forget, &f);
 
 	if (rc)
 		return err_set(rc, "this node stops");
-	if (f.found == 0)
-		return err_set(-ENOENT, "there is no member %s", who);
-	if (f.found > 1)
-		return err_set(ERR_CONFIG, "%zu members are meant by %s: name one by the first digits of its key", f.found, who);
 	if (f.rc == -EINVAL)
 		return err_set(ERR_CONFIG, "%s is this node itself: forget it on another member", who);
+	if (f.rc == -ENOENT || f.rc == -ENOTUNIQ)
+		return host_members_why(f.rc, who);
 	return f.rc ? err_set(f.rc, "cannot forget %s: %s", who, err_text(f.rc)) : 0;
 }

@@ -731,6 +731,7 @@ void node_free(struct node *n)
 	free_items(&n->waits, false);
 	free_items(&n->intents, true);
 	node_cuts_free(n);
+	node_diffs_free(n);
 	node_tombs_free(n);
 	vector_free(&n->context);
 	members_free(&n->members);

@@ -130,6 +130,30 @@ int node_cut_begin(struct node *n, node_cut_end end, void *user, struct node_cut
 void node_cut_drop(struct node *n, struct node_cut *c);    /* before it has ended; node_free drops those that are left */
 enum node_cut_phase node_cut_phase(const struct node *n, const struct node_cut *c);
 
+/* --- what differs from a peer (DESIGN.md, "What differs") --- */
+enum node_differs {
+	NODE_MISSING_HERE, NODE_MISSING_THERE,   /* the other has it, and this side never had, or has only what was before it was deleted */
+	NODE_DELETED_HERE, NODE_DELETED_THERE,   /* and the other does not know yet */
+	NODE_NEWER_HERE, NODE_NEWER_THERE,
+	NODE_CONFLICTING,                        /* neither knows of the other's change */
+	NODE_TO_COME_HERE, NODE_TO_COME_THERE,   /* both know the same version; it is not on the disk yet */
+	NODE_DIFFERS
+};
+extern const char *const node_differs_names[NODE_DIFFERS]; /* "missing here", ... */
+struct node_difference { const char *path; size_t len; enum node_differs how; };
+/* differing: paths of which the two know other things. here, there: paths that are not on the disk yet; all of them 0: the two are identical. */
+struct node_diff_result { uint64_t differing, here, there; };
+struct node_diff;
+typedef void (*node_diff_each)(void *user, const struct node_difference *d); /* a view; in no order */
+typedef void (*node_diff_end)(void *user, int rc, const struct node_diff_result *r); /* once, the last thing. -ECONNRESET: the peer went down before */
+/*
+ * Our index against that of this peer, as both are while it goes on; its records become known here with that, as when it comes up. Of what the peer alone lacks on its disk, paths are
+ * told where its index differs nearby; the number is whole. end may be called before this returns, but not where it fails. -ENOTCONN: it is not up; -EAGAIN: we
+ * still look at our own tree; -ESTALE: we halted.
+ */
+int node_diff_begin(struct node *n, const uint8_t *key, node_diff_each each, node_diff_end end, void *user, struct node_diff **ret);
+void node_diff_drop(struct node *n, struct node_diff *d); /* before it has ended; node_free drops those that are left */
+
 struct node_status {
 	uint64_t dirty, wanted, records, peers, compared; /* compared: peers whose index was compared with ours since they came up */
 	uint64_t alerts;           /* twins seen, and the like */

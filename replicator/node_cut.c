@@ -307,6 +307,8 @@ int node_cut_answered(struct node *n, struct node_peer *p, const struct frame *f
 		;
 	if (c && c->phase == NODE_CUT_ASKED && (c->waiting & (1ull << p->slot))) /* else one that was dropped */
 		rc = note_answer(c, p, &cut.context);
+	else if (!c)
+		node_diff_cut(n, p, &cut);
 	vector_free(&cut.context);
 	return rc;
 }

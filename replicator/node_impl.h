@@ -72,6 +72,7 @@ struct node_peer {
 	struct vector context;         /* its own, when comparing began */
 	struct vector early;           /* of marks that came before comparing was over: believed then, if it was the first time; said to be known by the peer, every time */
 	uint8_t odd[SUM_LEAVES / 8];   /* leaves with unversioned entries, as it began: asked for in any case */
+	struct node_diff *diff;        /* rides on comparing; NULL */
 	unsigned slot;                 /* a bit of fetches' masks */
 	bool down;                     /* freed once nothing refers to it */
 	unsigned refs;
@@ -92,6 +93,7 @@ struct node {
 	uint64_t self_again_ns;        /* our record is not written anew before; 0 = at once */
 	bool self_late;                /* it is to be, then */
 	struct node_cut *cuts;
+	struct node_diff *diffs;
 	struct heard *heard;           /* the contexts of members, as they said last */
 	uint64_t floor;                /* stamps that are given are later */
 	uint64_t tombs_ns, tombs_after; /* when the next tombstones are looked for, behind which position */
@@ -200,6 +202,14 @@ void node_cuts_peer_down(struct node *n, const struct node_peer *p);
 int node_cut_asked(struct node *n, struct node_peer *p, const struct frame *f);
 int node_cut_answered(struct node *n, struct node_peer *p, const struct frame *f);
 void node_cuts_free(struct node *n);
+
+/* --- node_diff.c --- */
+int node_diff_leaf(struct node *n, struct node_peer *p, const struct frame *f); /* a leaf's frame, before it is merged */
+int node_diff_context(struct node_peer *p);                 /* p->context is what it knew when comparing began */
+void node_diff_compared(struct node *n, struct node_peer *p);
+bool node_diff_cut(struct node *n, const struct node_peer *p, const struct frame_cut *cut); /* false: not one of a diff's */
+void node_diff_down(struct node *n, struct node_peer *p);
+void node_diffs_free(struct node *n);
 
 /* --- node_tombs.c --- */
 int node_tombs_load(struct node *n, struct index_txn *t);

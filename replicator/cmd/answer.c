@@ -1,5 +1,5 @@
 /*
- * answer.c - requests on the control socket: {"do":"status"}, {"do":"peers"}, {"do":"forget","member":WHO}, {"do":"wait","timeout_ms":N}, {"do":"rescan"}, {"do":"pause"}, {"do":"resume"}, {"do":"missing","question":"1a2b3c4d","deleted":B}.
+ * answer.c - requests on the control socket: {"do":"status"}, {"do":"peers"}, {"do":"forget","member":WHO}, {"do":"diff","member":WHO}, {"do":"wait","timeout_ms":N}, {"do":"rescan"}, {"do":"pause"}, {"do":"resume"}, {"do":"missing","question":"1a2b3c4d","deleted":B}.
  *
  * Nothing here is kept but who waits. All of it reads what the host published last; only who the members are is asked of
  * the core, which answers between two of its steps. The field names are an interface: scripts
@@ -271,11 +271,16 @@ static bool answer_missing(struct answer *a, struct ctlsock_conn *k, struct json
 				   rc == -ESTALE ? "the directory itself is gone, or another one is in its place: put it right, and start clonesync again" : NULL);
 }
 
+static bool answer_diff_from(struct answer *a, struct ctlsock_conn *k, struct json_object *q)
+{
+	return answer_diff(a->host, k, q);
+}
+
 /* q: the request, an object. */
 static const struct { const char *what; bool (*answer)(struct answer *a, struct ctlsock_conn *k, struct json_object *q); } requests[] = {
 	{ "status", answer_status }, { "peers", answer_peers }, { "forget", answer_forget },
 	{ "wait", answer_wait }, { "rescan", answer_rescan }, { "pause", answer_pause }, { "resume", answer_resume },
-	{ "missing", answer_missing },
+	{ "missing", answer_missing }, { "diff", answer_diff_from },
 };
 
 static bool request(void *user, struct ctlsock_conn *k, const char *what, struct json_object *q)

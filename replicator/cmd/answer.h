@@ -4,6 +4,7 @@
 #ifndef CLONELOVE_ANSWER_H
 #define CLONELOVE_ANSWER_H
 
+#include "ctlsock.h"
 #include "host.h"
 #include "settings.h"
 
@@ -20,6 +21,9 @@ struct snapshot {
 	const char *state;   /* the same in a word or two */
 };
 void answer_snapshot(struct answer *a, struct snapshot *ret);
+
+/* A request of its own file: {"do":"diff","member":WHO}. */
+bool answer_diff(struct host *host, struct ctlsock_conn *k, struct json_object *q);
 
 /* All outlive it. Its threads: the control socket's and, where asked for, the metrics'. 0 or an error with a message. */
 int answer_start(struct host *host, const struct settings *s, struct answer **ret);

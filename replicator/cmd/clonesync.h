@@ -20,6 +20,7 @@ int cmd_pause(int argc, char **argv);
 int cmd_resume(int argc, char **argv);
 int cmd_trash(int argc, char **argv);
 int cmd_missing(int argc, char **argv);
+int cmd_diff(int argc, char **argv);
 
 #define SOCKET_NAME "control" /* in the state directory */
 

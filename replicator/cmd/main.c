@@ -14,6 +14,7 @@ static const struct cmd_command commands[] = {
 	{ "peers", NULL, "show the members of the cluster", cmd_peers },
 	{ "forget", NULL, "end the membership of one that is gone", cmd_forget },
 	{ "wait", NULL, "wait until the directory is what the cluster has", cmd_wait },
+	{ "diff", NULL, "show what differs from the other members", cmd_diff },
 	{ "rescan", NULL, "look at every file again", cmd_rescan },
 	{ "pause", NULL, "leave the cluster alone for a while", cmd_pause },
 	{ "resume", NULL, "go on after a pause", cmd_resume },

@@ -329,6 +329,14 @@ void world_rest(struct world *w)
 	}
 }
 
+/* While everything goes on. */
+static void ask_one(struct machine *m)
+{
+	cut_begin(m);
+	if (m->differ.running < NODES_MAX)
+		differ_begin(m, false);
+}
+
 /* At rest, every machine is in sync when it is asked, and says so. */
 static void ask_all(struct world *w)
 {
@@ -338,14 +346,18 @@ static void ask_all(struct world *w)
 	for (unsigned i = 0; i < w->count; i++) {
 		before[i] = w->m[i].sync.ended;
 		cut_begin(&w->m[i]);
+		if (differ_begin(&w->m[i], true) + 1 != w->count)
+			world_violation(w, "differs: %u does not ask all the others", i);
 	}
 	while (left && !w->violation[0]) {
 		left = 0;
 		for (unsigned i = 0; i < w->count; i++)
-			left += w->m[i].sync.ended == before[i];
+			left += (w->m[i].sync.ended == before[i]) + w->m[i].differ.running;
 		if (left && (!world_step(w) || w->now_ns > until))
-			world_violation(w, "in sync: %llu never say so", (unsigned long long)left);
+			world_violation(w, "in sync: %llu never say so, or what differs", (unsigned long long)left);
 	}
+	for (unsigned i = 0; i < w->count; i++)
+		w->m[i].differ.at_rest = false;
 }
 
 /*
@@ -425,7 +437,7 @@ int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_r
 		if (world_chance(w, 30))
 			machine_boot(some_machine(w));
 		if (world_chance(w, 15))
-			cut_begin(some_machine(w));
+			ask_one(some_machine(w));
 		if (!world_step(w)) {
 			w->steps++;
 			w->now_ns += 1000000;

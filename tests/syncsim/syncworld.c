@@ -359,6 +359,7 @@ static void end_process(struct machine *m)
 		j->drop(j);
 	}
 	cut_drop(m);
+	differ_drop(m);
 	node_status(m->node, &s);
 	m->w->tombs_gone += s.tombs_gone;
 	node_free(m->node);

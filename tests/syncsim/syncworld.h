@@ -119,6 +119,12 @@ struct sim_cut {
 	uint64_t ended;            /* how many have */
 };
 
+struct sim_differ {
+	unsigned running;          /* diffs, of its process */
+	bool at_rest;              /* nothing may differ */
+	uint64_t ended, told;      /* with an answer; paths */
+};
+
 struct machine {
 	struct world *w;
 	unsigned number;
@@ -154,6 +160,7 @@ struct machine {
 	char dir[128];
 	uint64_t started_ns;
 	struct sim_cut sync;
+	struct sim_differ differ;
 };
 
 struct token {                 /* a content that a user wrote */
@@ -236,6 +243,10 @@ void world_free(struct world *w);
 void cut_begin(struct machine *m);               /* asks it to be in sync; judged when it says that it is */
 void cut_link_down(struct machine *m, unsigned other);
 void cut_drop(struct machine *m);
+
+/* --- differ.c --- */
+unsigned differ_begin(struct machine *m, bool at_rest); /* asks it what differs from each other; how many it can ask */
+void differ_drop(struct machine *m);
 
 /* --- simtree.c --- */
 void simtree_init(struct sim_tree *s, struct machine *m);

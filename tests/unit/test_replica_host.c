@@ -432,7 +432,8 @@ static void sync_while_uploads_go_on(void **state)
 	start_knowing(1, m[0].address);
 	start_knowing(2, m[0].address);
 	for (unsigned n = 1; n < MEMBERS; n++) {
-		assert_true(in_sync_within(n, 60000, &members, why));
+		if (!in_sync_within(n, 60000, &members, why))
+			fail_msg("%u is not in sync: %s", n, why);
 		assert_true(members >= 1);
 		for (unsigned i = 0; i < 300; i++) {
 			sprintf(name, "f%u", i);

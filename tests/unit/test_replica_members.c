@@ -198,6 +198,15 @@ static void the_door(void **state)
 	now += 2 * ADMIT_TWIN_S * 1000000000ull;
 	assert_null(judge(a, 2, 1, &twin));
 	assert_false(twin);
+	/* Who did wrong waits a minute; the others do not. */
+	admit_bad(a, one(4, false, 0, "").node);
+	assert_non_null(strstr(judge(a, 4, 1, &twin), "no member may send"));
+	assert_false(twin);
+	assert_null(judge(a, 5, 1, &twin));
+	now += ADMIT_BAD_S * 1000000000ull - 1;
+	assert_non_null(judge(a, 4, 1, &twin));
+	now += 1;
+	assert_null(judge(a, 4, 1, &twin));
 	for (unsigned i = 0; i < MEMBERS_ADMIT_MAX; i++)
 		merge(&s, one(100 + i, false, 1, ""));
 	assert_int_equal(admit_know(a, &s), 0);
