@@ -38,6 +38,8 @@ struct send_job {
 	uint64_t after, upto;
 	struct buf records, frames;
 	uint32_t count;
+	bool contents;         /* they may go along, by the limit */
+	uint64_t content_bytes;
 	bool end;              /* a mark is at the end */
 	int rc;
 };
@@ -88,11 +90,12 @@ static int put_record(void *user, const char *path, size_t len, const struct ind
 	f.entry = r->known; /* borrowed */
 	memcpy(text, path, len);
 	text[len] = '\0';
-	if (r->held && !r->known.deleted && r->known.kind == ENTRY_FILE && r->known.size && r->known.size <= FRAME_CONTENT_MAX &&
+	if (s->contents && r->held && !r->known.deleted && r->known.kind == ENTRY_FILE && r->known.size && r->known.size <= FRAME_CONTENT_MAX &&
 	    memcmp(r->known.dot.inc, s->n->incarnation, INCARNATION_BYTES) == 0 && small_content(s->n, text, r, content)) {
 		f.has_content = true;
 		f.content = content;
 		f.content_len = (uint32_t)r->known.size;
+		s->content_bytes += f.content_len;
 	}
 	frame_put_record(&s->records, &f);
 	s->count++;
@@ -151,6 +154,7 @@ static void send_done(struct node_job *j)
 
 	node_job_over(n);
 	p->sending = false;
+	rate_took(&n->rate, s->content_bytes);
 	if (s->rc || s->frames.err) {
 		node_failed(n, s->rc ? s->rc : s->frames.err);
 		if (!p->down)
@@ -180,6 +184,7 @@ void exchange_pump(struct node *n, struct node_peer *p)
 	s->n = n;
 	s->p = p;
 	s->after = p->sent;
+	s->contents = rate_ready(&n->rate, node_now(n)); /* else they are asked for, and wait for their turn */
 	p->refs++;
 	p->sending = true;
 	node_submit(n, &s->j);

@@ -306,6 +306,8 @@ static void set_alarm(struct node *n)
 		next = n->tombs_ns;
 	if (node_cuts_alarm(n) < next)
 		next = node_cuts_alarm(n);
+	if (serve_alarm(n) < next)
+		next = serve_alarm(n);
 	if (!n->tree_job && node_judge_at(n) < next)
 		next = node_judge_at(n);
 	if (next != UINT64_MAX)
@@ -413,6 +415,7 @@ void node_pump(struct node *n)
 		put_news(n);
 		node_members_due(n);
 		node_tombs_due(n);
+		serve_due(n);
 		if (!n->tree_job && !node_start_tend(n) && !node_start_look(n) && !node_start_apply(n))
 			node_start_times(n);
 		node_judge_missing(n);
@@ -636,6 +639,8 @@ int node_start(const struct node_options *o, struct node **ret)
 		n->o.trash_keep_ns = TRASH_KEEP_NS;
 	n->scanning = true;
 	n->began_ns = node_now(n);
+	rate_init(&n->rate, o->limit_rate, n->began_ns);
+	n->serve_end = &n->serve_first;
 	/* Never one that was before: whatever state this process begins with, nobody else has made a change under this name. */
 	o->env->random(o->env, n->incarnation, sizeof n->incarnation);
 	o->env->random(o->env, n->session, sizeof n->session);
@@ -719,6 +724,7 @@ void node_free(struct node *n)
 {
 	if (!n)
 		return;
+	serve_free(n);
 	while (n->peers) {
 		struct node_peer *p = n->peers;
 

@@ -69,6 +69,7 @@ struct node_options {
 	uint64_t tombs_keep_ns;            /* a deletion is not forgotten before it is as old; 0 = NODE_TOMBS_KEEP_NS */
 	uint64_t trash_keep_ns;            /* 0 = TRASH_KEEP_NS; by the trash's clock (trash.h) */
 	uint64_t trash_most_bytes;         /* 0 = no limit */
+	uint64_t limit_rate;               /* bytes of contents that are sent a second, to all peers together (rate.h); 0 = no limit */
 };
 
 /*

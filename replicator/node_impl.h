@@ -12,6 +12,7 @@
 #include "fetch.h"
 #include "node.h"
 #include "pathmap.h"
+#include "rate.h"
 
 #define NODE_BATCH 32u                 /* paths of one job */
 #define NODE_SOON_NS 5000000ull        /* what is wanted and cannot be had is tried again; each time after twice as long */
@@ -92,6 +93,8 @@ struct node {
 	bool forgotten;
 	uint64_t self_again_ns;        /* our record is not written anew before; 0 = at once */
 	bool self_late;                /* it is to be, then */
+	struct rate rate;              /* of contents that go out */
+	struct serve_job *serve_first, **serve_end; /* what was asked for, and waits for its turn by that */
 	struct node_cut *cuts;
 	struct node_diff *diffs;
 	struct heard *heard;           /* the contexts of members, as they said last */
@@ -255,5 +258,8 @@ void node_tend_soon(struct node *n);   /* something may be left in the temps */
 
 /* --- serve.c --- */
 int serve_get(struct node *n, struct node_peer *p, const struct frame *f);
+void serve_due(struct node *n);        /* what may go out now by the limit */
+uint64_t serve_alarm(const struct node *n); /* UINT64_MAX: not */
+void serve_free(struct node *n);       /* what waits is dropped, before the peers are freed */
 
 #endif

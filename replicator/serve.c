@@ -1,4 +1,7 @@
-/* serve.c - a GET is answered by a job: the list from the index, bytes from whatever held path has the content, if it is still what its record says. */
+/*
+ * serve.c - a GET is answered by a job: the list from the index, bytes from whatever held path has the content, if it is still what its record says. Where there is a limit of what goes out
+ * a second, a GET waits for its turn before anything is read: first come, first served, and who asks has only so many on the way.
+ */
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +13,7 @@
 
 struct serve_job {
 	struct node_job j;
+	struct serve_job *next;
 	struct node *n;
 	struct node_peer *p;
 	struct frame_get g;
@@ -123,10 +127,49 @@ static void done(struct node_job *j)
 		if (node_look(n, path, len, false, false, 0))
 			break;
 	}
+	if (!s->data.len && s->g.length)
+		rate_gave_back(&n->rate, s->g.length); /* it was not here */
 	if (!s->p->down && !s->frame.err)
 		n->o.host->send(n->o.host, s->p->link, &s->frame);
 	job_free(j);
 	node_pump(n);
+}
+
+static void begin(struct node *n, struct serve_job *s)
+{
+	rate_took(&n->rate, s->g.length);
+	node_submit(n, &s->j);
+}
+
+void serve_due(struct node *n)
+{
+	while (n->serve_first && (n->serve_first->p->down || rate_ready(&n->rate, node_now(n)))) {
+		struct serve_job *s = n->serve_first;
+
+		n->serve_first = s->next;
+		if (!n->serve_first)
+			n->serve_end = &n->serve_first;
+		if (s->p->down)
+			job_free(&s->j);
+		else
+			begin(n, s);
+	}
+}
+
+uint64_t serve_alarm(const struct node *n)
+{
+	return n->serve_first ? rate_ready_at(&n->rate) : UINT64_MAX;
+}
+
+void serve_free(struct node *n)
+{
+	while (n->serve_first) {
+		struct serve_job *s = n->serve_first;
+
+		n->serve_first = s->next;
+		job_free(&s->j);
+	}
+	n->serve_end = &n->serve_first;
 }
 
 int serve_get(struct node *n, struct node_peer *p, const struct frame *f)
@@ -142,6 +185,11 @@ int serve_get(struct node *n, struct node_peer *p, const struct frame *f)
 	s->n = n;
 	s->p = p;
 	p->refs++;
-	node_submit(n, &s->j);
+	if (s->g.length && (n->serve_first || !rate_ready(&n->rate, node_now(n)))) {
+		*n->serve_end = s;
+		n->serve_end = &s->next;
+	} else {
+		begin(n, s);
+	}
 	return 0;
 }

@@ -3,7 +3,7 @@
  *
  * Nothing here is kept but who waits. All of it reads what the host published last; only who the members are is asked of
  * the core, which answers between two of its steps. The field names are an interface: scripts
- * read them by --json.
+ * read them by --json, and clonesync(1) lists them.
  */
 #include "answer.h"
 

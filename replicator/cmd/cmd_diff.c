@@ -132,7 +132,11 @@ static int compare(const struct ask_where *w, const char *who, struct json_objec
 		if (is_set(m, "self") || (who && !meant(m, who)))
 			continue;
 		known++;
-		if (!is_set(m, "up") && !who) {
+		if (!is_set(m, "up") && who) {
+			rc = err_set(ERR_UNAVAILABLE, "%s is not up: clonesync peers shows who is", text_of(m, "name"));
+			break;
+		}
+		if (!is_set(m, "up")) {
 			cmd_complain(usage.program, "%s is not up, and not compared with", text_of(m, "name"));
 			continue;
 		}

@@ -24,7 +24,7 @@
 #define LOOK_MS 1000
 #define OVERRIDES_MAX 128u
 
-enum { OPT_METRICS = CMD_LONG(0) };
+enum { OPT_METRICS = CMD_LONG(0), OPT_LIMIT_RATE };
 
 static const struct cmd_option options[] = {
 	{ 'c', "config", "FILE", "the configuration (default /etc/clonelove/clonesync.conf, where no DIR is given)" },
@@ -35,6 +35,7 @@ static const struct cmd_option options[] = {
 	{ 'p', "peer", "HOST:PORT", "another member, from which it learns the rest; may be given again. None: the first member" },
 	{ 'n', "name", "NAME", "what operators read, on every member (default: the host name)" },
 	{ OPT_METRICS, "metrics", "WHERE", "serve Prometheus' metrics: unix:/PATH or 127.0.0.1:PORT" },
+	{ OPT_LIMIT_RATE, "limit-rate", "RATE", "send at most so many bytes of files a second, as 500K, 20M; to all members together" },
 	{ 'v', "verbose", NULL, "say more" },
 };
 
@@ -56,7 +57,7 @@ static int take(void *user, int letter, const char *arg)
 {
 	struct args *a = user;
 	const char *name = letter == 'k' ? "cluster_key_file" : letter == 's' ? "state_dir" : letter == 'l' ? "listen" : letter == 'a' ? "address" :
-			   letter == 'p' ? "peer" : letter == 'n' ? "name" : "metrics";
+			   letter == 'p' ? "peer" : letter == 'n' ? "name" : letter == OPT_LIMIT_RATE ? "limit_rate" : "metrics";
 
 	if (letter == 'v') {
 		a->verbose = true;
@@ -116,6 +117,29 @@ static int number(const char *name, const char *text, uint64_t least, uint64_t m
 	return 0;
 }
 
+/* Bytes, with K, M or G behind them for 1024, its square, its cube. */
+static int rate(const char *text, uint64_t *ret)
+{
+	static const char units[] = "KMG";
+	const char *p = text, *unit;
+	unsigned shift = 0;
+	uint64_t n = 0;
+
+	if (!text)
+		return 0;
+	for (; *p >= '0' && *p <= '9' && n < UINT64_MAX / 100; p++)
+		n = 10 * n + (uint64_t)(*p - '0');
+	unit = p != text && *p ? strchr(units, *p) : NULL;
+	if (unit) {
+		shift = 10 * (unsigned)(unit - units + 1);
+		p++;
+	}
+	if (p == text || *p || !n || n > UINT64_MAX >> 20 >> shift)
+		return err_set(ERR_CONFIG, "limit_rate is a number of bytes a second, with K, M or G behind it for more, not %s", text);
+	*ret = n << shift;
+	return 0;
+}
+
 static int set_limits(const struct settings *s, struct host_options *o)
 {
 	uint64_t days = 0, percent = 0;
@@ -125,6 +149,8 @@ static int set_limits(const struct settings *s, struct host_options *o)
 		rc = number("trash_most_bytes", s->trash_most_bytes, 1, UINT64_MAX - 1, &o->trash_most_bytes);
 	if (!rc)
 		rc = number("missing_percent", s->missing_percent, 1, 101, &percent);
+	if (!rc)
+		rc = rate(s->limit_rate, &o->limit_rate);
 	o->trash_keep_ns = days * 24 * 3600 * 1000000000;
 	o->missing_percent = (unsigned)percent;
 	return rc;

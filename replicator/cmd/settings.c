@@ -26,6 +26,7 @@ static const struct setting { const char *name; size_t at; } known[] = {
 	{ "trash_days", offsetof(struct settings, trash_days) },
 	{ "trash_most_bytes", offsetof(struct settings, trash_most_bytes) },
 	{ "missing_percent", offsetof(struct settings, missing_percent) },
+	{ "limit_rate", offsetof(struct settings, limit_rate) },
 };
 
 static int add_peers(struct settings *s, const char *value)

@@ -31,6 +31,9 @@ refuses "an address that is not this machine's" "cannot listen on 192.0.2.1:7788
 refuses "a peer that is none" "HOST:PORT" 2 run "$W/other" -k "$KEY" -s "$W/s" -l 127.0.0.1:0 -p nonsense
 refuses "a callback that is none" "HOST:PORT" 2 run "$W/other" -k "$KEY" -s "$W/s" -l 127.0.0.1:0 -a nonsense
 refuses "metrics for everybody" "loopback" 2 run "$W/other" -k "$KEY" -s "$W/s" -l 127.0.0.1:0 --metrics 0.0.0.0:9
+for rate in 0 10X M -5 99999999999999999999; do
+	refuses "a rate of $rate" "limit_rate" 2 run "$W/other" -k "$KEY" -s "$W/s" -l 127.0.0.1:0 "--limit-rate=$rate"
+done
 check "nothing was made before any of that was noticed" untouched
 refuses "wait for nothing" "--in-sync" 2 clonesync wait -s "$W/s"
 refuses "a timeout that is no number" "number" 2 clonesync wait --in-sync --timeout soon -s "$W/s"

@@ -426,6 +426,7 @@ void machine_boot(struct machine *m)
 {
 	struct node_options o = { .host = &m->host, .env = &m->env, .tree = &m->tree.t, .name = "m", .address = m->address,
 				  .peers = (unsigned)__builtin_popcount(m->seeds),
+				  .limit_rate = (m->w->seed + m->number) % 5 == 0 ? 40000 : 0, /* a file of many blocks takes ten seconds */
 				  .trash_keep_ns = m->w->keep_ns, .tombs_keep_ns = m->w->tombs_ns,
 				  .missing_percent = m->w->missing_percent, .missing_most = 1 };
 	uint8_t id[INDEX_ID_BYTES];

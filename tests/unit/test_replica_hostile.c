@@ -144,6 +144,20 @@ static void say_record(struct hostile *o, struct link *l)
 	entry_free(&r.entry);
 }
 
+static void say_who(struct hostile *o, struct link *l)
+{
+	struct frame_member m = { .state = FRAME_MEMBER, .stamp = env_system()->real_ns(env_system()) / 1000, .name = { "other", 5 }, .address = { "", 0 } };
+	struct buf b = BUF_INIT;
+	size_t start;
+
+	memcpy(m.node, node_key_public(o->key), sizeof m.node);
+	frame_begin(&b, FRAME_MEMBERS, &start);
+	buf_u16(&b, 1);
+	frame_put_member(&b, &m);
+	frame_end(&b, start, false);
+	send_frame(l, &b);
+}
+
 static void up(void *user, struct link *l, const struct frame_hello *h)
 {
 	struct hostile *o = user;
@@ -152,6 +166,8 @@ static void up(void *user, struct link *l, const struct frame_hello *h)
 	o->link = l;
 	if (o->path)
 		say_record(o, l);
+	else
+		say_who(o, l);
 	atomic_fetch_add(&o->ups, 1);
 }
 
@@ -195,10 +211,11 @@ static void say_sums(struct link *l, uint16_t node)
 static void say_leaf(struct hostile *o, struct link *l, uint16_t leaf)
 {
 	struct buf b = BUF_INIT, records = BUF_INIT;
+	unsigned say_count = atomic_load(&o->script) ? o->say_count : 0; /* it is whole then */
 	uint32_t count = 0;
 	size_t start;
 
-	for (unsigned i = 0; i < o->say_count && atomic_load(&o->script); i++) {
+	for (unsigned i = 0; i < say_count; i++) {
 		struct told *t = &o->says[i];
 		struct frame_record r = { .path = { t->path, strlen(t->path) }, .entry = t->e /* borrowed */, .held = t->held, .position = 1 };
 
@@ -456,6 +473,7 @@ static void what_differs(void **state)
 {
 	static struct hostile o = { .missing = 5 };
 	const struct host_difference *all;
+	struct host_member *members;
 	struct node_diff_result r;
 	struct host_diff *d;
 	struct entry *e;
@@ -496,6 +514,8 @@ static void what_differs(void **state)
 	wait_quiet(PATHS);
 	while (ask_all(&o), !heard(&o, "deleted-here")->deleted || heard(&o, "newer-here")->size != 17)
 		usleep(20000);
+	while (host_members(host, &members, &count) == 0 && (free(members), count < 2)) /* until it said who it is */
+		usleep(1000);
 	atomic_store(&o.script, true);
 	d = compare("other");
 	assert_int_equal(host_diff_result(d, &r, &all, &count), 0);
