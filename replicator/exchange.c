@@ -402,10 +402,12 @@ static void compared(struct node *n, struct node_peer *p)
 	if (!p->comparing || p->asked)
 		return;
 	p->comparing = false;
-	p->compared = true;
-	rc = exchange_join(n, &p->context);
-	if (!rc)
+	/* Of one that a diff asked for nothing is concluded: what the peer knew when it began may have deletions in it that are on their way behind it, and no sum tells of these. Marks come behind them. */
+	rc = p->for_diff ? 0 : exchange_join(n, &p->context);
+	if (!rc && !p->for_diff)
 		rc = exchange_join(n, &p->early);
+	p->compared = true;
+	p->for_diff = false;
 	if (!rc)
 		rc = vector_join(&p->context, &p->early);
 	if (!rc)

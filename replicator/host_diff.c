@@ -101,7 +101,7 @@ static int why(const struct host_diff *d, int rc)
 	case -ENOTCONN:
 		return err_set(ERR_UNAVAILABLE, "%s is not up: clonesync peers shows who is", d->who);
 	case -EAGAIN:
-		return err_set(ERR_UNAVAILABLE, "what is in the directory is still being looked at: try again when clonesync status says so");
+		return err_set(ERR_UNAVAILABLE, "what is in the directory is still being looked at, or learned what the cluster has: try again when clonesync status says that this is over");
 	case -ESTALE:
 		return err_set(rc, "it has halted: clonesync status says why");
 	case -ECONNRESET:

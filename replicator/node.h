@@ -150,7 +150,7 @@ typedef void (*node_diff_end)(void *user, int rc, const struct node_diff_result 
 /*
  * Our index against that of this peer, as both are while it goes on; its records become known here with that, as when it comes up. Of what the peer alone lacks on its disk, paths are
  * told where its index differs nearby; the number is whole. end may be called before this returns, but not where it fails. -ENOTCONN: it is not up; -EAGAIN: we
- * still look at our own tree; -ESTALE: we halted.
+ * still look at our own tree, or join; -ESTALE: we halted.
  */
 int node_diff_begin(struct node *n, const uint8_t *key, node_diff_each each, node_diff_end end, void *user, struct node_diff **ret);
 void node_diff_drop(struct node *n, struct node_diff *d); /* before it has ended; node_free drops those that are left */

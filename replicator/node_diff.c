@@ -281,6 +281,7 @@ static void begin(struct node *n, struct node_diff *d)
 	buf_u64(&b, d->request);
 	frame_end(&b, start, false);
 	rc = exchange_send(n, p, &b);
+	p->for_diff = p->compared;
 	if (!rc)
 		exchange_compare(n, p);
 	if (rc)
@@ -340,7 +341,7 @@ int node_diff_begin(struct node *n, const uint8_t *key, node_diff_each each, nod
 
 	while (p && memcmp(p->key, key, sizeof p->key) != 0)
 		p = p->next;
-	if (n->scanning || n->halted)
+	if (n->scanning || n->joining || n->halted)
 		return n->halted ? -ESTALE : -EAGAIN;
 	if (!p)
 		return -ENOTCONN;

@@ -74,6 +74,7 @@ struct node_peer {
 	struct vector early;           /* of marks that came before comparing was over: believed then, if it was the first time; said to be known by the peer, every time */
 	uint8_t odd[SUM_LEAVES / 8];   /* leaves with unversioned entries, as it began: asked for in any case */
 	struct node_diff *diff;        /* rides on comparing; NULL */
+	bool for_diff;                 /* which goes on for that alone: it was compared before */
 	unsigned slot;                 /* a bit of fetches' masks */
 	bool down;                     /* freed once nothing refers to it */
 	unsigned refs;
