@@ -84,7 +84,7 @@ struct cache {
 	uint64_t name_seq;
 	struct job spare_job;
 	bool spare_queued;
-	bool synced_often; /* the last segment that was committed was */
+	bool fill; /* files for the next segments are to be written in full: the last that was committed was none of a stream */
 	uint64_t free_checked_ns, free_bytes; /* of the disk, asked now and then */
 
 	struct link fetches;

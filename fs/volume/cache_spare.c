@@ -5,8 +5,10 @@
  * extent to convert, no journal commit), so files go round: the data of a committed segment moves to a sparse file of its size, and
  * the log file becomes a spare; once the budget is used up, evicted log files do. A segment of more than half a file that was
  * seldom synced (a stream) stays where it is: to copy it costs more than its successor's syncs gain. A file is made anew only when no spare
- * is left, so what is under way to the store comes back to be used again; it is written in full first where the last segment was synced often, as a
- * database's is: then the first round is as quick as the later ones.
+ * is left, so what is under way to the store comes back to be used again.
+ *
+ * A file is written only as far as its segments went. What was never written of it is written when it becomes a spare, once for each file,
+ * unless a stream goes on, which seldom syncs: so every round but the first is as quick as the disk can be.
  *
  * Nothing here carries durability: a committed segment is in the store.
  */
@@ -62,6 +64,7 @@ static int recycle(struct cache *c, struct entry *e, const char *name)
 {
 	struct segment *seg = e->seg;
 	char old[SEGMENT_NAME_BYTES];
+	bool fill = c->fill;
 	int rc;
 
 	e->dying = true;
@@ -72,7 +75,7 @@ static int recycle(struct cache *c, struct entry *e, const char *name)
 	segment_name(e->id, old);
 	pthread_mutex_unlock(&c->mu);
 	segment_unref(seg);
-	rc = segment_prepare(c->o.disk, old, name, false);
+	rc = segment_prepare(c->o.disk, old, name, fill);
 	pthread_mutex_lock(&c->mu);
 	c->used += e->usage_bytes; /* the spare's from now on */
 	if (rc)
@@ -116,7 +119,7 @@ static int make_new(struct cache *c, const char *name)
 
 	if (rc)
 		return rc;
-	fill = c->synced_often;
+	fill = c->fill;
 	pthread_mutex_unlock(&c->mu);
 	rc = segment_prepare(c->o.disk, NULL, name, fill);
 	pthread_mutex_lock(&c->mu);
@@ -202,6 +205,7 @@ static void replace_file(struct cache *c, struct entry *e, struct segment *n, co
 	char name[SEGMENT_NAME_BYTES], spare[SEGMENT_NAME_BYTES];
 	struct segment *old = e->seg;
 	uint64_t usage;
+	bool fill = c->fill;
 	int rc, moved;
 
 	spare_name(c, spare);
@@ -210,7 +214,7 @@ static void replace_file(struct cache *c, struct entry *e, struct segment *n, co
 	e->seg = n; /* open, and kept open by our pin: readers go on with it whatever its name is */
 	pthread_mutex_unlock(&c->mu);
 	segment_unref(old);
-	rc = segment_prepare(c->o.disk, name, spare, false);
+	rc = segment_prepare(c->o.disk, name, spare, fill);
 	moved = c->o.disk->rename(c->o.disk, tmp, name);
 	if (moved == 0)
 		segment_moved(n, name);
@@ -234,15 +238,11 @@ static void replace_file(struct cache *c, struct entry *e, struct segment *n, co
 	}
 }
 
-static bool synced_often(const struct segment *s)
+/* Not of a stream: its data is little, or was synced often. */
+static bool worth_moving(const struct segment *s)
 {
 	uint32_t len = segment_data_len(s);
 
-	return len && segment_sync_count(s) >= 1 + len / SYNC_OFTEN_BYTES;
-}
-
-static bool worth_moving(const struct segment *s, uint32_t len)
-{
 	return len <= MOVE_MAX_BYTES || segment_sync_count(s) >= len / SYNC_OFTEN_BYTES;
 }
 
@@ -256,7 +256,7 @@ static bool move_out(struct cache *c, struct entry *e)
 	bool done = false;
 	int rc;
 
-	if (!worth_moving(s, len) || e->failed || e->usage_bytes != CACHE_LOG_CHARGE || !segment_has_table(s) || !wanted(c) ||
+	if (!worth_moving(s) || e->failed || e->usage_bytes != CACHE_LOG_CHARGE || !segment_has_table(s) || !wanted(c) ||
 	    cache_reserve(c, need))
 		return false;
 	(void)snprintf(tmp, sizeof(tmp), "tmp-%llu", (unsigned long long)++c->name_seq);
@@ -318,7 +318,7 @@ static void settle_run(struct job *j)
 	segment_committed(s);
 	pthread_mutex_lock(&c->mu);
 	e->failed = segment_failed(s);
-	c->synced_often = synced_often(s);
+	c->fill = worth_moving(s);
 	if (drop && !e->gone)
 		drop_file(c, e);
 	else if (!e->gone && !move_out(c, e))

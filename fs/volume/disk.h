@@ -28,8 +28,8 @@ struct disk {
 	int (*sync)(struct disk_file *f);
 	/* Reserves space (posix_fallocate without changing the bytes there); -EOPNOTSUPP is fine for callers. */
 	int (*allocate)(struct disk_file *f, uint64_t off, uint64_t len);
-	/* The same, and the blocks are written, with zeros: a later sync has no extents to convert. Only for ranges in which nothing is yet. May be NULL: allocate
-	 * does then. */
+	/* The same, and what was not written yet is written, with zeros, where the file system can tell: a later sync has no extents to convert. Nobody writes to the
+	 * file meanwhile. May be NULL: allocate does then. */
 	int (*fill)(struct disk_file *f, uint64_t off, uint64_t len);
 	int (*truncate)(struct disk_file *f, uint64_t size);
 	/* Gives the space of a range back; it reads as zeros, the size stays. May be NULL or -EOPNOTSUPP: callers do without. */

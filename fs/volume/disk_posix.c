@@ -158,16 +158,30 @@ static int posix_allocate(struct disk_file *f, uint64_t off, uint64_t len)
 	return posix_fallocate_mode(f, 0, off, len);
 }
 
-static int posix_fill(struct disk_file *f, uint64_t off, uint64_t len)
+static int write_zeros(struct disk_file *f, uint64_t off, uint64_t end)
 {
 	static const uint8_t zero[FILL_BYTES];
+	int rc = 0;
+
+	for (; rc == 0 && off < end; off += FILL_BYTES)
+		rc = posix_pwrite(f, zero, end - off < FILL_BYTES ? (size_t)(end - off) : FILL_BYTES, off);
+	return rc;
+}
+
+/* lseek(2): a range that is allocated and was not written is a hole to SEEK_HOLE. The descriptor's offset is used by nothing else. */
+static int posix_fill(struct disk_file *f, uint64_t off, uint64_t len)
+{
+	uint64_t end = off + len;
 	int rc = posix_allocate(f, off, len);
 
-	for (; rc == 0 && len; off += FILL_BYTES) {
-		size_t n = len < FILL_BYTES ? (size_t)len : FILL_BYTES;
+	while (rc == 0 && off < end) {
+		off_t hole = lseek(fd_of(f), (off_t)off, SEEK_HOLE), data;
 
-		rc = posix_pwrite(f, zero, n, off);
-		len -= n;
+		if (hole < 0 || (uint64_t)hole >= end)
+			break; /* none; or the file system does not say, and all stays as it was allocated */
+		data = lseek(fd_of(f), hole, SEEK_DATA);
+		off = data < 0 || (uint64_t)data > end ? end : (uint64_t)data;
+		rc = write_zeros(f, (uint64_t)hole, off);
 	}
 	return rc;
 }

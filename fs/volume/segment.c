@@ -396,7 +396,7 @@ int segment_prepare(struct disk *d, const char *recycled, const char *spare_name
 		rc = d->open(d, spare_name, recycled ? DISK_WRITE : DISK_CREATE, &f);
 	if (rc)
 		return rc;
-	rc = make_spare(d, f, fill && !recycled);
+	rc = make_spare(d, f, fill);
 	d->close(f);
 	if (rc == 0)
 		rc = d->sync_dir(d, "");

@@ -42,7 +42,7 @@ struct segment_header {
 };
 
 /* A file made ahead of need: allocated, synced, its directory entry durable. Blocking (disk). recycled: the name of an old file to turn into it, or NULL.
- * fill: a file that is made anew is written in full, so that no later sync has extents to convert. */
+ * fill: what was never written of the file is written, so that no later sync has extents to convert. */
 int segment_prepare(struct disk *d, const char *recycled, const char *spare_name, bool fill);
 
 /* Turns the spare (or a new file when spare_name is NULL) into an active log segment. The header is written with the first flush.
