@@ -13,6 +13,7 @@ enum exec_lane {
 	EXEC_SYNC,  /* fdatasync of the local log, nothing else: one thread */
 	EXEC_WORK,  /* compression, checkpoints, disk reads: several threads */
 	EXEC_REPLY, /* answers to parked requests: short, must not block: two threads */
+	EXEC_FILES, /* files of the cache directory, put in order behind everybody's back: as slow as the disk, so nothing else waits here: one thread */
 	EXEC_LANES
 };
 

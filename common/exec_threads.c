@@ -230,14 +230,14 @@ static int thread_add(struct threads *t, const char *name, void *(*run)(void *),
 
 int exec_threads_start(unsigned work_threads, struct exec **ret)
 {
-	static const char *const name[EXEC_LANES] = { "cl-sync", "cl-work", "cl-reply" };
-	const unsigned count[EXEC_LANES] = { 1, work_threads, 2 };
+	static const char *const name[EXEC_LANES] = { "cl-sync", "cl-work", "cl-reply", "cl-files" };
+	const unsigned count[EXEC_LANES] = { 1, work_threads, 2, 1 };
 	struct threads *t;
 	int rc;
 
 	if (work_threads < 1 || work_threads > WORK_THREADS_MAX)
 		return err_set(-EINVAL, "cannot start %u work threads: must be 1 to %d", work_threads, WORK_THREADS_MAX);
-	t = calloc(1, sizeof(*t) + (work_threads + 4) * sizeof(t->threads[0]));
+	t = calloc(1, sizeof(*t) + (work_threads + 5) * sizeof(t->threads[0]));
 	if (t == NULL)
 		return err_set(-ENOMEM, "cannot start threads: out of memory");
 	t->timer_fd = timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC);

@@ -449,7 +449,7 @@ static int take_file(struct cache *c, char name[SEGMENT_NAME_BYTES])
 	name[0] = '\0';
 	for (tries = 0;; tries++) {
 		if (c->spare_count) {
-			memcpy(name, c->spares[--c->spare_count], SEGMENT_NAME_BYTES);
+			memcpy(name, c->spares[--c->spare_count].name, SEGMENT_NAME_BYTES);
 			return 0;
 		}
 		rc = cache_reserve(c, CACHE_LOG_CHARGE);

@@ -60,7 +60,7 @@ int cache_set_aside(struct cache *c, uint64_t id);
 int cache_copy_aside(struct cache *c, uint64_t id);
 
 /* A new active log segment (pinned). Uses a spare when one is ready: a file that was log before, most often (cache_spare.c); when none is
- * left makes the next on EXEC_WORK, by recycling an evictable file where possible. -ENOSPC when the disk has none, after eviction. */
+ * left makes the next on EXEC_FILES, by recycling an evictable file where possible. -ENOSPC when the disk has none, after eviction. */
 int cache_new_log(struct cache *c, const struct segment_header *h, struct segment **ret);
 /* Unsent log bytes may grow by another segment within the budget (and the disk has the space)? */
 bool cache_log_room(struct cache *c);

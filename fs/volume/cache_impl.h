@@ -52,6 +52,7 @@ struct entry {
 };
 
 struct queue { struct link head; uint64_t bytes; size_t count; };
+struct spare { char name[SEGMENT_NAME_BYTES]; bool raw; }; /* raw: made while a stream went on, not written in full */
 struct trash { struct trash *next; uint64_t bytes; char name[SEGMENT_NAME_BYTES]; };
 /* Memory that staged runs lie in; refs: theirs, and of who copies or fills. */
 struct staged_mem { unsigned refs; bool counted; size_t size; uint8_t *data; };
@@ -79,7 +80,7 @@ struct cache {
 	struct trash *trash;    /* files that could not be removed yet */
 	uint64_t ghosts[CACHE_GHOSTS];
 
-	char spares[CACHE_SPARES_MAX][SEGMENT_NAME_BYTES];
+	struct spare spares[CACHE_SPARES_MAX];
 	unsigned spare_count, spares_coming, spare_max;
 	uint64_t name_seq;
 	struct job spare_job;

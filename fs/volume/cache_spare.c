@@ -8,7 +8,8 @@
  * is left, so what is under way to the store comes back to be used again.
  *
  * A file is written only as far as its segments went. What was never written of it is written when it becomes a spare, once for each file,
- * unless a stream goes on, which seldom syncs: so every round but the first is as quick as the disk can be.
+ * unless a stream goes on, which seldom syncs: so every round but the first is as quick as the disk can be. What was made while it went on and is still
+ * a spare is written when it is over.
  *
  * Nothing here carries durability: a committed segment is in the store.
  */
@@ -36,9 +37,12 @@ static void spare_name(struct cache *c, char ret[SEGMENT_NAME_BYTES])
 	(void)snprintf(ret, SEGMENT_NAME_BYTES, "spare-%llu", (unsigned long long)++c->name_seq);
 }
 
-static void add_spare(struct cache *c, const char *name)
+static void add_spare(struct cache *c, const char *name, unsigned how)
 {
-	memcpy(c->spares[c->spare_count++], name, SEGMENT_NAME_BYTES);
+	struct spare *s = &c->spares[c->spare_count++];
+
+	memcpy(s->name, name, SEGMENT_NAME_BYTES);
+	s->raw = how == 0;
 }
 
 /* No file waits for the next segment, and none is being made. */
@@ -47,24 +51,41 @@ static bool lacking(const struct cache *c)
 	return !c->closing && c->spare_max && c->spare_count + c->spares_coming == 0;
 }
 
+/* A spare that is to be written in full after all: the stream is over. NULL: none. */
+static struct spare *unfilled(struct cache *c)
+{
+	unsigned i;
+
+	for (i = 0; c->fill && !c->closing && i < c->spare_count; i++)
+		if (c->spares[i].raw)
+			return &c->spares[i];
+	return NULL;
+}
+
 void cache_spare_kick(struct cache *c)
 {
-	if (c->spare_queued || !lacking(c))
+	if (c->spare_queued || (!lacking(c) && !unfilled(c)))
 		return;
 	c->spare_queued = true;
 	cache_busy(c, 1);
-	c->o.exec->submit(c->o.exec, EXEC_WORK, &c->spare_job);
+	c->o.exec->submit(c->o.exec, EXEC_FILES, &c->spare_job);
+}
+
+/* seg: of the file that is used again, which nobody else has; NULL: none, or it is not open. Where it was never synced, the next will not be either. */
+static unsigned how_prepared(const struct cache *c, const struct segment *seg)
+{
+	return seg && segment_blank(seg) ? SEGMENT_BLANK : c->fill ? SEGMENT_FILL : 0;
 }
 
 /*
- * Turns the file of e, which we alone have pinned, into a spare; e is gone then. The charge of a whole file minus that
+ * Turns the file of e, which we alone have pinned, into a spare, which is added; e is gone then. The charge of a whole file minus that
  * of e was reserved. mu held, dropped for the I/O.
  */
 static int recycle(struct cache *c, struct entry *e, const char *name)
 {
 	struct segment *seg = e->seg;
 	char old[SEGMENT_NAME_BYTES];
-	bool fill = c->fill;
+	unsigned how = how_prepared(c, seg);
 	int rc;
 
 	e->dying = true;
@@ -75,10 +96,12 @@ static int recycle(struct cache *c, struct entry *e, const char *name)
 	segment_name(e->id, old);
 	pthread_mutex_unlock(&c->mu);
 	segment_unref(seg);
-	rc = segment_prepare(c->o.disk, old, name, fill);
+	rc = segment_prepare(c->o.disk, old, name, how);
 	pthread_mutex_lock(&c->mu);
 	c->used += e->usage_bytes; /* the spare's from now on */
-	if (rc)
+	if (rc == 0)
+		add_spare(c, name, how);
+	else
 		cache_discard(c, old, name, CACHE_LOG_CHARGE);
 	e->dying = false;
 	cache_remove(c, e);
@@ -115,15 +138,17 @@ static int recycle_victim(struct cache *c, struct entry *e, const char *name)
 static int make_new(struct cache *c, const char *name)
 {
 	int rc = cache_reserve(c, CACHE_LOG_CHARGE);
-	bool fill;
+	unsigned how;
 
 	if (rc)
 		return rc;
-	fill = c->fill;
+	how = how_prepared(c, NULL);
 	pthread_mutex_unlock(&c->mu);
-	rc = segment_prepare(c->o.disk, NULL, name, fill);
+	rc = segment_prepare(c->o.disk, NULL, name, how);
 	pthread_mutex_lock(&c->mu);
-	if (rc)
+	if (rc == 0)
+		add_spare(c, name, how);
+	else
 		cache_discard(c, name, NULL, CACHE_LOG_CHARGE);
 	return rc;
 }
@@ -146,19 +171,40 @@ static int make_spare(struct cache *c)
 		e = cache_victim(c);
 	rc = e && whole_file(e) ? recycle_victim(c, e, name) : make_new(c, name);
 	c->spares_coming--;
+	return rc;
+}
+
+/* Nobody is given it meanwhile. */
+static int fill_spare(struct cache *c, struct spare *s)
+{
+	char name[SEGMENT_NAME_BYTES];
+	int rc;
+
+	memcpy(name, s->name, sizeof(name));
+	*s = c->spares[--c->spare_count];
+	c->spares_coming++;
+	pthread_mutex_unlock(&c->mu);
+	rc = segment_prepare(c->o.disk, name, name, SEGMENT_FILL);
+	pthread_mutex_lock(&c->mu);
+	c->spares_coming--;
 	if (rc == 0)
-		add_spare(c, name);
+		add_spare(c, name, SEGMENT_FILL);
+	else
+		cache_discard(c, name, NULL, CACHE_LOG_CHARGE);
 	return rc;
 }
 
 void cache_spare_run(struct job *j)
 {
 	struct cache *c = CL_CONTAINER_OF(j, struct cache, spare_job);
+	struct spare *s;
 	int rc = 0;
 
 	pthread_mutex_lock(&c->mu);
 	while (rc == 0 && lacking(c))
 		rc = make_spare(c); /* a failure shows when a log segment is wanted: it is made then, or refused */
+	while (rc == 0 && (s = unfilled(c)))
+		rc = fill_spare(c, s);
 	c->spare_queued = false;
 	cache_busy(c, -1);
 	pthread_mutex_unlock(&c->mu);
@@ -205,7 +251,7 @@ static void replace_file(struct cache *c, struct entry *e, struct segment *n, co
 	char name[SEGMENT_NAME_BYTES], spare[SEGMENT_NAME_BYTES];
 	struct segment *old = e->seg;
 	uint64_t usage;
-	bool fill = c->fill;
+	unsigned how = how_prepared(c, old);
 	int rc, moved;
 
 	spare_name(c, spare);
@@ -214,7 +260,7 @@ static void replace_file(struct cache *c, struct entry *e, struct segment *n, co
 	e->seg = n; /* open, and kept open by our pin: readers go on with it whatever its name is */
 	pthread_mutex_unlock(&c->mu);
 	segment_unref(old);
-	rc = segment_prepare(c->o.disk, name, spare, fill);
+	rc = segment_prepare(c->o.disk, name, spare, how);
 	moved = c->o.disk->rename(c->o.disk, tmp, name);
 	if (moved == 0)
 		segment_moved(n, name);
@@ -228,7 +274,7 @@ static void replace_file(struct cache *c, struct entry *e, struct segment *n, co
 	}
 	cache_charge(c, e, usage);
 	if (rc == 0)
-		add_spare(c, spare);
+		add_spare(c, spare, how);
 	else
 		cache_discard(c, spare, moved ? name : NULL, CACHE_LOG_CHARGE);
 	if (moved && !e->gone) { /* it could not be found by its name any more */
@@ -298,8 +344,7 @@ static void drop_file(struct cache *c, struct entry *e)
 	if (alone(e) && wanted(c) && !e->failed && e->usage_bytes == CACHE_LOG_CHARGE) {
 		spare_name(c, name);
 		c->spares_coming++;
-		if (recycle(c, e, name) == 0)
-			add_spare(c, name);
+		(void)recycle(c, e, name);
 		c->spares_coming--;
 		return;
 	}
@@ -341,6 +386,6 @@ int cache_settle(struct cache *c, struct entry *e, bool drop)
 	t->drop = drop;
 	e->pins++;
 	cache_busy(c, 1);
-	c->o.exec->submit(c->o.exec, EXEC_WORK, &t->job);
+	c->o.exec->submit(c->o.exec, EXEC_FILES, &t->job);
 	return 0;
 }

@@ -6,7 +6,7 @@
  * the first segment_sync does before anything in it is acknowledged. The header is written once; that the object was
  * acknowledged later is a mark in another sector of its page, so that tearing the mark cannot harm the header.
  * A spare's header page is zeroed and synced before it may be used, so a recycled file never comes
- * back as the segment it was.
+ * back as the segment it was; one that never had a header cannot, and is not synced.
  */
 #include <errno.h>
 #include <stdio.h>
@@ -371,7 +371,7 @@ uint64_t segment_disk_usage(struct segment *s)
 
 /* --- making files --- */
 
-static int make_spare(struct disk *d, struct disk_file *f, bool fill)
+static int make_spare(struct disk *d, struct disk_file *f, unsigned how)
 {
 	static const uint8_t zero[PAGE];
 	int rc = d->pwrite(f, zero, sizeof(zero), 0);
@@ -379,26 +379,28 @@ static int make_spare(struct disk *d, struct disk_file *f, bool fill)
 	if (rc == 0)
 		rc = d->truncate(f, SEGMENT_FILE_BYTES);
 	if (rc == 0)
-		rc = fill && d->fill ? d->fill(f, 0, SEGMENT_FILE_BYTES) : d->allocate(f, 0, SEGMENT_FILE_BYTES);
-	if (rc == 0 || rc == -EOPNOTSUPP)
+		rc = how & SEGMENT_FILL && d->fill ? d->fill(f, 0, SEGMENT_FILE_BYTES) : d->allocate(f, 0, SEGMENT_FILE_BYTES);
+	if (rc == -EOPNOTSUPP)
+		rc = 0;
+	if (rc == 0 && !(how & SEGMENT_BLANK))
 		rc = d->sync(f);
 	return rc;
 }
 
-int segment_prepare(struct disk *d, const char *recycled, const char *spare_name, bool fill)
+int segment_prepare(struct disk *d, const char *recycled, const char *spare_name, unsigned how)
 {
 	struct disk_file *f;
 	int rc = 0;
 
-	if (recycled)
+	if (recycled && strcmp(recycled, spare_name) != 0)
 		rc = d->rename(d, recycled, spare_name);
 	if (rc == 0)
 		rc = d->open(d, spare_name, recycled ? DISK_WRITE : DISK_CREATE, &f);
 	if (rc)
 		return rc;
-	rc = make_spare(d, f, fill);
+	rc = make_spare(d, f, how);
 	d->close(f);
-	if (rc == 0)
+	if (rc == 0 && !(how & SEGMENT_BLANK))
 		rc = d->sync_dir(d, "");
 	if (rc)
 		(void)d->unlink(d, spare_name); /* one left behind is removed at the next start */
@@ -482,7 +484,7 @@ int segment_open_name(struct disk *d, const char *name, bool read_only, struct s
 		segment_unref(s);
 		return rc;
 	}
-	s->header_written = true;
+	s->header_begun = s->header_written = true;
 	s->failed = failed ? -EIO : 0;
 	*ret = s;
 	return 0;

@@ -41,9 +41,13 @@ struct segment_header {
 	bool is_log; /* false: made by a fetch */
 };
 
-/* A file made ahead of need: allocated, synced, its directory entry durable. Blocking (disk). recycled: the name of an old file to turn into it, or NULL.
- * fill: what was never written of the file is written, so that no later sync has extents to convert. */
-int segment_prepare(struct disk *d, const char *recycled, const char *spare_name, bool fill);
+/* A file made ahead of need: allocated, synced, its directory entry durable. Blocking (disk). recycled: the name of an old file to turn into it
+ * (a spare itself, which is then filled), or NULL. */
+enum {
+	SEGMENT_FILL = 1,  /* what was never written of the file is written, so that no later sync has extents to convert */
+	SEGMENT_BLANK = 2, /* recycled has no header (segment_blank): there is nothing to make durable, and nothing is synced */
+};
+int segment_prepare(struct disk *d, const char *recycled, const char *spare_name, unsigned how);
 
 /* Turns the spare (or a new file when spare_name is NULL) into an active log segment. The header is written with the first flush.
  * The rename need not be durable before segment_sync, which makes it so. */
@@ -85,6 +89,8 @@ int segment_append_record(struct segment *s, const void *rec, size_t len, uint64
  * *ret_lsn: the newest LSN that is durable now. After a failure every later call fails too: the segment's bytes live in memory only. */
 int segment_sync(struct segment *s, uint64_t *ret_lsn);
 uint32_t segment_sync_count(const struct segment *s); /* of those that succeeded since it was created */
+/* No sync of it was ever begun since it was created: its file has no header, as little on the disk as before the kernel. While nobody syncs. */
+bool segment_blank(const struct segment *s);
 /* No more appends. Fixes the sums. */
 void segment_freeze(struct segment *s);
 bool segment_is_frozen(struct segment *s);

@@ -40,7 +40,7 @@ struct segment {
 	/* the appender's own, and segment_sync's own */
 	struct segment_truth *spare_truth; /* made ahead, so that a freeze cannot fail */
 	uint32_t records_written;
-	bool header_written, name_durable;
+	bool header_begun, header_written, name_durable;
 
 	pthread_mutex_t mu; /* protects what follows */
 	char name[SEGMENT_NAME_BYTES];

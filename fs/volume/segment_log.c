@@ -146,6 +146,7 @@ static int sync_file(struct segment *s, const uint8_t *records, uint32_t records
 
 	if (rc)
 		return rc;
+	s->header_begun = true;
 	if (!s->header_written)
 		rc = segment_write_header(s, f);
 	if (rc == 0 && records && records_len > s->records_written)
@@ -211,6 +212,11 @@ uint32_t segment_sync_count(const struct segment *s)
 	n = m->sync_count;
 	pthread_mutex_unlock(&m->mu);
 	return n;
+}
+
+bool segment_blank(const struct segment *s)
+{
+	return s->wrote && !s->header_begun;
 }
 
 void segment_freeze(struct segment *s)

@@ -90,7 +90,7 @@ static void test_every_job_runs_once(void **state)
 /* One at a time in EXEC_SYNC; several, but no more than asked for, in EXEC_WORK. */
 static void test_lane_widths(void **state)
 {
-	static const struct { enum exec_lane lane; int most; } lanes[] = { { EXEC_SYNC, 1 }, { EXEC_WORK, 3 }, { EXEC_REPLY, 2 } };
+	static const struct { enum exec_lane lane; int most; } lanes[] = { { EXEC_SYNC, 1 }, { EXEC_WORK, 3 }, { EXEC_REPLY, 2 }, { EXEC_FILES, 1 } };
 
 	(void)state;
 	for (size_t l = 0; l < CL_ARRAY_LEN(lanes); l++) {

@@ -85,7 +85,8 @@ static void make_killed(struct killed *k, struct world *w, bool cuts)
 	k->lsn = vol_status(&t).lsn;
 	assert_int_equal(vol_status(&t).lsn_local, k->lsn);
 	snprintf(k->dir, sizeof k->dir, "%s/killed", w->base);
-	sh("cp -r %s/first %s", w->base, k->dir);
+	/* What was committed before is still being put in order, and file names change until it is. */
+	sh("for i in $(seq 300); do a=$(ls %s/first); sleep 0.1; case $a in *tmp-*) ;; \"$(ls %s/first)\") break ;; esac; done; cp -r %s/first %s", w->base, w->base, w->base, k->dir);
 	vol_close(&t, false);
 	for (unsigned i = 0; i < FILES; i++)
 		if (waits[i]) {

@@ -96,7 +96,7 @@ static void test_recycled(void **state)
 	assert_int_equal(model_sync(a), 0);
 	segment_unref(a->s);
 	segment_name(ID, name);
-	assert_int_equal(segment_prepare(d, name, "spare-1", false), 0);
+	assert_int_equal(segment_prepare(d, name, "spare-1", 0), 0);
 	assert_int_equal(segment_open(d, ID, &s), -ENOENT);
 	assert_int_equal(segment_open_name(d, "spare-1", true, &s), ERR_CORRUPT);
 	model_start(b, "spare-1", ID + 1, SALT + 1, 1);
@@ -132,7 +132,7 @@ static void test_salt_decides(void **state)
 	assert_int_equal(model_sync(a), 0);
 	segment_unref(a->s);
 	segment_name(ID, name);
-	assert_int_equal(segment_prepare(d, name, "spare-1", false), 0);
+	assert_int_equal(segment_prepare(d, name, "spare-1", 0), 0);
 	assert_int_equal(segment_create(d, "spare-1", &h, &s), 0);
 	assert_int_equal(segment_sync(s, &lsn), 0);
 	assert_int_equal(lsn, 0);
@@ -223,7 +223,7 @@ static void test_drop_waits_for_sync(void **state)
 /* The whole life up to `count` operations, every disk call failing once at its turn, then power loss. */
 static int life(struct model *m)
 {
-	int rc = segment_prepare(d, NULL, "spare-1", false), i;
+	int rc = segment_prepare(d, NULL, "spare-1", 0), i;
 	struct segment_header h = header(ID, SALT, 1);
 
 	memset(m, 0, sizeof(*m));
@@ -279,15 +279,24 @@ static void test_power_loss(void **state)
 	for (seed = 1; seed <= 300; seed++) {
 		uint64_t rng = seed;
 		size_t ops = rng_below(&rng, 40), i;
+		bool blank = seed % 3 == 0;
 
 		(void)d->unlink(d, "seg-1234567890abcdef");
-		/* an earlier life in the same file */
+		(void)d->unlink(d, "seg-1234567890abcdf4");
+		/* an earlier life in the same file: synced, and its header with it, or never, and then nothing is synced to use it again */
+		fault_disk_record(d, blank);
+		fault_disk_fail(d, FAULT_SYNC | FAULT_SYNC_DIR, 0, 0, 0);
 		model_start(a, NULL, ID + 5, SALT + seed, 1);
 		for (i = 0; i < 40; i++)
 			assert_int_equal(model_op(a, (uint32_t)rng_below(&rng, 6000)), 0);
-		assert_int_equal(model_sync(a), 0);
+		assert_true(segment_blank(a->s));
+		if (!blank) {
+			assert_int_equal(model_sync(a), 0);
+			assert_false(segment_blank(a->s));
+		}
 		segment_unref(a->s);
-		assert_int_equal(segment_prepare(d, "seg-1234567890abcdf4", "spare-1", false), 0);
+		assert_int_equal(segment_prepare(d, "seg-1234567890abcdf4", "spare-1", blank ? SEGMENT_BLANK : seed % 2 ? SEGMENT_FILL : 0), 0);
+		assert_true(blank == (fault_disk_calls(d) == 0));
 		fault_disk_record(d, true);
 		model_start(m, "spare-1", ID, SALT, 1);
 		for (i = 0; i < ops; i++) {
