@@ -1,6 +1,8 @@
 /*
  * apply.c - made in the corner, moved by one rename, what was displaced compared.
  *
+ * All items of a batch are made, then synced, then moved, then their directories are synced: with as many calls to sync as one item has, where the tree has sync_all.
+ *
  * Crash behaviour: before the rename there is a temp that nobody needs; after it the tree has the new entry whole, and a temp "x..." that has what
  * was displaced, until that is found to be superseded. The index is told only afterwards; its owner has noted down what it was about to do.
  */
@@ -16,7 +18,7 @@
 #include "examine.h"
 #include "trash.h"
 
-#define PIECE_BYTES (1u << 20)
+#define TOGETHER 4u /* so many are synced by one call, where that is to be had */
 
 static void fail(struct apply_item *i, int rc)
 {
@@ -53,6 +55,16 @@ static int check_content(struct tree *t, struct apply_item *i)
 	return rc ? rc : memcmp(hash, i->want->hash, HASH_BYTES) == 0 ? 0 : -EILSEQ;
 }
 
+/* Of one block at most (FRAME_CONTENT_MAX): its hash is that of its block's. */
+static bool right_bytes(const struct apply_item *i)
+{
+	uint8_t list[HASH_BYTES], hash[HASH_BYTES];
+
+	hash_blake2b(i->bytes, (size_t)i->want->size, list);
+	hash_blake2b(list, i->want->size ? HASH_BYTES : 0, hash);
+	return memcmp(hash, i->want->hash, HASH_BYTES) == 0;
+}
+
 /* The temp with a file's content. What came from a peer was checked when it came. */
 static int make_file(struct tree *t, struct apply_item *i)
 {
@@ -61,6 +73,8 @@ static int make_file(struct tree *t, struct apply_item *i)
 
 	if (i->ready[0])
 		return t->rename_temp(t, i->ready, i->temp);
+	if (i->bytes && !right_bytes(i))
+		return -EILSEQ;
 	rc = t->make_file(t, i->temp, i->want->size, &f);
 	if (rc)
 		return rc;
@@ -69,7 +83,7 @@ static int make_file(struct tree *t, struct apply_item *i)
 	else if (i->copy_from)
 		rc = copy_content(t, i, f);
 	t->close(f);
-	if (!rc)
+	if (!rc && i->copy_from)
 		rc = check_content(t, i);
 	if (rc && (i->copy_from || rc == -EILSEQ) && rc != ERR_CRASHED && rc != -ENOSPC) {
 		t->remove_temp(t, i->temp);
@@ -84,24 +98,42 @@ static bool same_file(const struct index_stat *a, const struct index_stat *b)
 	return a->ino == b->ino && a->size == b->size && a->mtime_s == b->mtime_s && a->mtime_ns == b->mtime_ns;
 }
 
-static int make(struct tree *t, struct apply_item *i)
+/* Not synced yet. False: the outcome says why not. */
+static bool make(struct tree *t, struct apply_item *i)
 {
 	bool unknown;
 	int rc = i->want->kind == ENTRY_FILE ? make_file(t, i) : i->want->kind == ENTRY_DIR ? t->make_dir(t, i->temp)
 									      : t->make_symlink(t, i->temp, i->want->target);
-	struct tree_file *f;
 
-	if (rc)
-		return rc;
-	rc = t->dress_temp(t, i->temp, i->want, &unknown);
-	if (rc || i->want->kind != ENTRY_FILE)
-		return rc;
+	if (!rc)
+		rc = t->dress_temp(t, i->temp, i->want, &unknown);
+	if (rc == -EILSEQ) {
+		i->outcome = APPLY_NO_CONTENT;
+	} else if (rc) {
+		t->remove_temp(t, i->temp);
+		fail(i, rc);
+	}
+	return !rc;
+}
+
+/* What was made is on the disk for good before it gets its name. */
+static bool sync_made(struct tree *t, struct apply_item *i)
+{
+	struct tree_file *f;
+	int rc;
+
+	if (i->want->kind != ENTRY_FILE)
+		return true;
 	rc = t->open_temp(t, i->temp, &f);
-	if (rc)
-		return rc;
-	rc = t->sync_file(f);
-	t->close(f);
-	return rc;
+	if (!rc) {
+		rc = t->sync_file(f);
+		t->close(f);
+	}
+	if (rc) {
+		t->remove_temp(t, i->temp);
+		fail(i, rc);
+	}
+	return !rc;
 }
 
 /* --- comparing --- */
@@ -438,15 +470,38 @@ static void take_away(struct tree *t, struct env *env, struct apply_item *i)
 	}
 }
 
+static bool is_made(const struct apply_item *i)
+{
+	return !i->want->deleted && !(i->want->kind == ENTRY_DIR && i->disk && i->disk->kind == ENTRY_DIR);
+}
+
+/* All that is sure to be made is made first, and synced together: many small files cost one sync. */
+static void make_all(struct tree *t, struct apply_item *items, size_t count)
+{
+	size_t files = 0;
+	bool synced;
+
+	for (size_t k = 0; k < count; k++) {
+		struct apply_item *i = &items[k];
+
+		if (i->outcome != APPLY_OPEN || !is_made(i) || i->in_place || i->link_from)
+			continue;
+		i->prepared = make(t, i);
+		files += i->prepared && i->want->kind == ENTRY_FILE;
+	}
+	synced = files >= TOGETHER && t->sync_all(t) == 0;
+	for (size_t k = 0; k < count && !synced; k++)
+		if (items[k].prepared)
+			items[k].prepared = sync_made(t, &items[k]);
+}
+
 static void one(struct tree *t, struct env *env, struct apply_item *i)
 {
-	int rc;
-
 	if (i->want->deleted) {
 		take_away(t, env, i);
 		return;
 	}
-	if (i->want->kind == ENTRY_DIR && i->disk && i->disk->kind == ENTRY_DIR) {
+	if (!is_made(i)) {
 		redress(t, env, i);
 		return;
 	}
@@ -454,17 +509,8 @@ static void one(struct tree *t, struct env *env, struct apply_item *i)
 		return;
 	if (i->link_from && place_link(t, env, i))
 		return;
-	rc = make(t, i);
-	if (!rc) {
+	if (i->prepared || (make(t, i) && sync_made(t, i)))
 		place(t, env, i);
-		return;
-	}
-	if (rc == -EILSEQ) {
-		i->outcome = APPLY_NO_CONTENT;
-		return;
-	}
-	t->remove_temp(t, i->temp);
-	fail(i, rc);
 }
 
 /* The directory that path is in; "" for the root. ret: ENTRY_PATH_MAX + 1. */
@@ -549,6 +595,12 @@ static void not_synced(struct apply_item *i, int rc)
 
 static void sync_parents(struct tree *t, struct apply_item *items, size_t count)
 {
+	size_t done = 0;
+
+	for (size_t k = 0; k < count; k++)
+		done += items[k].outcome == APPLY_DONE;
+	if (done >= TOGETHER && t->sync_all(t) == 0)
+		return;
 	for (size_t k = 0; k < count; k++) {
 		int rc;
 
@@ -568,6 +620,7 @@ void apply(struct tree *t, struct env *env, uint64_t clock_ns, struct apply_item
 	bool seen = false;
 
 	note_all(t, env, clock_ns, items, count);
+	make_all(t, items, count);
 	for (size_t k = 0; k < count; k++) {
 		if (k == 0 || !same_parent(items[k - 1].path, items[k].path))
 			seen = see_parent(t, items[k].path, &before);

@@ -53,6 +53,7 @@ struct apply_item {
 	bool now_young;
 	bool doubt;                    /* DONE, but a change behind our back might not show in `now`: examine, and read it */
 	bool trashed;                  /* what was displaced is in the trash, under the temp's name */
+	bool prepared;                 /* what is wanted lies under temp, synced */
 	bool noted;                    /* where that came from is noted down for good */
 	/* The directory it is in, before and after this and the items before it in the same directory: in the last one of these. */
 	enum apply_dir { APPLY_DIR_NOT, APPLY_DIR_SEEN, APPLY_DIR_UNSEEN } dir;

@@ -164,6 +164,55 @@ static int busy(struct examine_result *ret)
 	return 0;
 }
 
+/* May what happens from now on have this very ctime? Not where that is in the future: what happens now has another one then. */
+static bool same_tick(struct env *env, const struct index_stat *s)
+{
+	int64_t now = (int64_t)env->real_ns(env), apart_s = now / 1000000000 - s->ctime_s, since_ns;
+
+	if (apart_s > 1 || apart_s < -1) /* a time may be any number of seconds */
+		return false;
+	since_ns = now - (s->ctime_s * 1000000000 + (int64_t)s->ctime_ns);
+	return since_ns > -(int64_t)EXAMINE_SUSPECT_NS && since_ns < (int64_t)EXAMINE_SUSPECT_NS;
+}
+
+int examine_apart(struct tree *t, struct env *env, const char *path, const atomic_bool *stop, struct examine_hashed *ret)
+{
+	struct tree_stat before, after;
+	struct tree_file *f;
+	int rc = t->open(t, path, &f), lease;
+
+	if (rc)
+		return rc == -ENOENT || rc == -EINVAL || rc == -ELOOP || rc == -ENOTDIR ? -EBUSY : rc;
+	lease = t->quiet(f);
+	rc = lease == 0 ? -EBUSY : lease < 0 && lease != -ENOTSUP ? lease : t->fstat(f, &before);
+	if (!rc) {
+		ret->stat = before.id;
+		ret->suspect = suspect(env, &before) || same_tick(env, &before.id);
+		rc = examine_hash(t, f, before.id.size, lease == 1, stop, ret->hash, &ret->blocks);
+	}
+	if (!rc)
+		rc = t->fstat(f, &after);
+	if (!rc && memcmp(&before.id, &after.id, sizeof before.id) != 0)
+		rc = -EBUSY;
+	t->close(f);
+	return rc;
+}
+
+void examine_hashed_free(struct examine_hashed *h)
+{
+	buf_free(&h->blocks);
+}
+
+static int take_hashed(const struct examine_hashed *h, struct examine_result *ret)
+{
+	memcpy(ret->found.hash, h->hash, HASH_BYTES);
+	buf_reset(&ret->blocks);
+	buf_bytes(&ret->blocks, h->blocks.data, h->blocks.len);
+	ret->suspect = h->suspect;
+	ret->read = true;
+	return ret->blocks.err;
+}
+
 /* Reads the content of what `ret` describes. */
 static int read_content(struct tree *t, struct env *env, const char *path, const struct examine_options *o, struct examine_result *ret)
 {
@@ -184,6 +233,19 @@ static int read_content(struct tree *t, struct env *env, const char *path, const
 	rc = lease < 0 && lease != -ENOTSUP ? lease : t->fstat(f, &before);
 	if (!rc && memcmp(&before.id, &ret->stat.id, sizeof before.id) != 0)
 		rc = -EBUSY;
+	if (!rc && lease && o->hashed && memcmp(&o->hashed->stat, &before.id, sizeof before.id) == 0) {
+		t->close(f);
+		return take_hashed(o->hashed, ret);
+	}
+	if (!rc && lease && o->apart && before.id.size >= o->apart) {
+		struct tree_stat st = ret->stat;
+
+		t->close(f);
+		examine_result_free(ret);
+		ret->verdict = EXAMINE_LONG;
+		ret->stat = st;
+		return 0;
+	}
 	if (!rc)
 		rc = examine_hash(t, f, ret->found.size, lease == 1, o->stop, ret->found.hash, &ret->blocks);
 	if (!rc)
@@ -231,7 +293,7 @@ static int look(struct tree *t, struct env *env, const char *path, const struct 
 		memcpy(ret->found.hash, was->hash, HASH_BYTES);
 	} else if (ret->found.kind == ENTRY_FILE) {
 		rc = read_content(t, env, path, o, ret);
-		if (rc || ret->verdict == EXAMINE_BUSY)
+		if (rc || ret->verdict == EXAMINE_BUSY || ret->verdict == EXAMINE_LONG)
 			return rc;
 	}
 	if (was && entry_same(was, &ret->found) && was->unsettled == ret->found.unsettled) {

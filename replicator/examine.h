@@ -23,12 +23,23 @@ enum examine_verdict {
 	EXAMINE_CHANGED,  /* `found` is what lies there */
 	EXAMINE_GONE,     /* nothing is there, or a directory on the way is none any more */
 	EXAMINE_OTHER,    /* a fifo, socket or device: nothing that is carried */
-	EXAMINE_BUSY      /* a writer has it open, or it changed while being looked at: later */
+	EXAMINE_BUSY,     /* a writer has it open, or it changed while being looked at: later */
+	EXAMINE_LONG      /* its content is to be read, and that takes long (`apart`): stat says of what. Nothing else is filled in */
+};
+
+/* A content that was read before, and of what. */
+struct examine_hashed {
+	struct index_stat stat;
+	uint8_t hash[HASH_BYTES];
+	struct buf blocks;
+	bool suspect;
 };
 
 struct examine_options {
 	bool hash_anyway;         /* read the content even if nothing looks changed (scrub, after an unclean stop, a suspect) */
 	bool take_busy;           /* a file that is open for ever: take what is there now, marked unsettled */
+	uint64_t apart;           /* not 0: what has so many bytes is not read here */
+	const struct examine_hashed *hashed; /* or NULL: believed, if it is about what is there */
 	const atomic_bool *stop;  /* NULL, or: give up when it becomes true (-ECANCELED) */
 };
 
@@ -51,6 +62,13 @@ bool examine_young(uint64_t real_ns, const struct index_stat *s);
 /* record: what the index has of the path, NULL = nothing. 0, or an error of the disk (-EIO, -EACCES, ...), -ENOMEM, -ECANCELED. */
 int examine(struct tree *t, struct env *env, const char *path, const struct index_record *record, const struct examine_options *o,
 	    struct examine_result *ret);
+
+/*
+ * Reads a file's content, for `hashed` of a later call: nobody may have it open for writing, from beginning to end. -EBUSY: somebody has, or it changed; or it is none.
+ * Why that may be believed: a change after it shows in the ctime, unless it was made in the tick of the last one before it, and then it is suspect.
+ */
+int examine_apart(struct tree *t, struct env *env, const char *path, const atomic_bool *stop, struct examine_hashed *ret);
+void examine_hashed_free(struct examine_hashed *h);
 
 /* The hash of an open file's first `size` bytes, and its block list where there is more than one block (else blocks stays empty). -EIO where it
  * is shorter. quiet: a lease is held; -EBUSY as soon as it is broken. */

@@ -1,5 +1,5 @@
 /*
- * exchange.c - what is said to peers and what they say.
+ * exchange.c - what peers say, and comparing. exchange_send.c has what is said to them.
  *
  * Why a mark may be believed: everything that was in the peer's index when it came up was compared with ours, everything later was sent, in order; so once
  * comparing is over, a mark's context is one of which we know everything.
@@ -13,333 +13,7 @@
 #include "err.h"
 #include "node_impl.h"
 
-#define PIECE_RECORDS 256u
-#define PIECE_BYTES (1u << 20)
-#define QUEUE_MOST (4u << 20)
 #define SLOTS 64u
-
-int exchange_send(struct node *n, struct node_peer *p, struct buf *b)
-{
-	int rc = b->err;
-
-	/* A link that does not take it is on its way down: node_down follows, and what was to be said is in the index. */
-	if (!rc && b->len && !p->down)
-		(void)n->o.host->send(n->o.host, p->link, b);
-	buf_free(b);
-	return rc;
-}
-
-/* --- out: what changed --- */
-
-struct send_job {
-	struct node_job j;
-	struct node *n;
-	struct node_peer *p;
-	uint64_t after, upto;
-	struct buf records, frames;
-	uint32_t count;
-	bool contents;         /* they may go along, by the limit */
-	uint64_t content_bytes;
-	bool end;              /* a mark is at the end */
-	int rc;
-};
-
-static void job_unref(struct node_peer *p)
-{
-	if (--p->refs == 0 && p->down)
-		exchange_free_peer(p);
-}
-
-static void send_free(struct node_job *j)
-{
-	struct send_job *s = (struct send_job *)(void *)j;
-
-	job_unref(s->p);
-	buf_free(&s->records);
-	buf_free(&s->frames);
-	free(s);
-}
-
-/* The content of a small file, while it is what its record says; else nothing, and the peer asks for it. */
-static bool small_content(struct node *n, const char *path, const struct index_record *r, uint8_t *ret)
-{
-	struct tree *t = n->o.tree;
-	struct tree_stat st;
-	struct tree_file *f;
-	bool good = false;
-
-	if (t->open(t, path, &f))
-		return false;
-	if (t->fstat(f, &st) == 0 && memcmp(&st.id, &r->stat, sizeof st.id) == 0)
-		good = t->read(f, ret, (size_t)r->known.size, 0) == (int64_t)r->known.size && t->fstat(f, &st) == 0 &&
-		       memcmp(&st.id, &r->stat, sizeof st.id) == 0;
-	t->close(f);
-	return good;
-}
-
-static int put_record(void *user, const char *path, size_t len, const struct index_record *r)
-{
-	struct send_job *s = user;
-	struct frame_record f = { .path = { path, len }, .held = r->held, .position = r->position };
-	char text[ENTRY_PATH_MAX + 1];
-	uint8_t content[FRAME_CONTENT_MAX];
-
-	s->upto = r->position;
-	if (!r->known.dot.seq)
-		return 0;
-	f.entry = r->known; /* borrowed */
-	memcpy(text, path, len);
-	text[len] = '\0';
-	if (s->contents && r->held && !r->known.deleted && r->known.kind == ENTRY_FILE && r->known.size && r->known.size <= FRAME_CONTENT_MAX &&
-	    memcmp(r->known.dot.inc, s->n->incarnation, INCARNATION_BYTES) == 0 && small_content(s->n, text, r, content)) {
-		f.has_content = true;
-		f.content = content;
-		f.content_len = (uint32_t)r->known.size;
-		s->content_bytes += f.content_len;
-	}
-	frame_put_record(&s->records, &f);
-	s->count++;
-	return s->records.err ? s->records.err : s->records.len >= PIECE_BYTES;
-}
-
-static int put_mark(struct send_job *s, struct index_txn *t)
-{
-	struct vector context = VECTOR_INIT;
-	size_t start;
-	int rc = index_context_get(t, &context);
-
-	if (!rc) {
-		frame_begin(&s->frames, FRAME_MARK, &start);
-		frame_put_mark(&s->frames, s->upto, &context);
-		frame_end(&s->frames, start, false);
-	}
-	vector_free(&context);
-	return rc;
-}
-
-static void send_run(struct node_job *j)
-{
-	struct send_job *s = (struct send_job *)(void *)j;
-	struct index_txn *t;
-	size_t start;
-
-	s->rc = index_begin(s->n->o.index, false, &t);
-	if (s->rc)
-		return;
-	s->upto = s->after;
-	s->rc = index_since(t, s->after, PIECE_RECORDS, put_record, s);
-	if (s->rc > 0)
-		s->rc = 0;
-	if (s->count) {
-		frame_begin(&s->frames, FRAME_RECORDS, &start);
-		buf_u32(&s->frames, s->count);
-		buf_bytes(&s->frames, s->records.data, s->records.len);
-		frame_end(&s->frames, start, true);
-	}
-	s->end = s->upto >= index_position(t);
-	if (!s->rc && !s->end && s->upto == s->after) /* the last positions belong to records that were forgotten */
-		s->end = true;
-	if (!s->rc && s->end) {
-		s->upto = index_position(t);
-		s->rc = put_mark(s, t);
-	}
-	index_abort(t);
-}
-
-static void send_done(struct node_job *j)
-{
-	struct send_job *s = (struct send_job *)(void *)j;
-	struct node *n = s->n;
-	struct node_peer *p = s->p;
-
-	node_job_over(n);
-	p->sending = false;
-	rate_took(&n->rate, s->content_bytes);
-	if (s->rc || s->frames.err) {
-		node_failed(n, s->rc ? s->rc : s->frames.err);
-		if (!p->down)
-			n->o.host->close(n->o.host, p->link, "the index cannot be read");
-	} else if (!p->down) {
-		p->sent = s->upto;
-		p->marked = s->end && !p->remark;
-		p->remark = false;
-		exchange_send(n, p, &s->frames);
-	}
-	send_free(j);
-	node_pump(n);
-}
-
-void exchange_pump(struct node *n, struct node_peer *p)
-{
-	struct send_job *s;
-
-	if (p->sending || p->down || (p->sent >= n->position && p->marked) || n->o.host->queued(n->o.host, p->link) >= QUEUE_MOST)
-		return;
-	s = calloc(1, sizeof *s);
-	if (!s) {
-		node_failed(n, -ENOMEM);
-		return;
-	}
-	s->j = (struct node_job){ send_run, send_done, send_free, NULL };
-	s->n = n;
-	s->p = p;
-	s->after = p->sent;
-	s->contents = rate_ready(&n->rate, node_now(n)); /* else they are asked for, and wait for their turn */
-	p->refs++;
-	p->sending = true;
-	node_submit(n, &s->j);
-}
-
-/* --- out: sums and leaves --- */
-
-static int put_place(struct buf *b, struct index_txn *t)
-{
-	struct vector context = VECTOR_INIT;
-	int rc = index_context_get(t, &context);
-
-	buf_u64(b, index_position(t));
-	vector_encode(&context, b);
-	vector_free(&context);
-	return rc;
-}
-
-static int answer_sums(struct node *n, struct node_peer *p, const struct frame *f)
-{
-	const struct sums *sums = index_sums(n->o.index);
-	struct cursor c = cursor_make(f->body, f->len);
-	uint16_t node = cursor_u16(&c);
-	struct buf b = BUF_INIT;
-	struct index_txn *t;
-	size_t start;
-	int rc = cursor_end(&c);
-
-	if (!rc && node != FRAME_ROOT && node >= SUM_FANOUT)
-		rc = ERR_CORRUPT;
-	if (!rc)
-		rc = index_begin(n->o.index, false, &t);
-	if (rc)
-		return rc;
-	p->scanned |= node == FRAME_ROOT;
-	frame_begin(&b, FRAME_SUMS, &start);
-	buf_u16(&b, node);
-	for (unsigned i = 0; i < SUM_FANOUT; i++)
-		frame_put_sum(&b, node == FRAME_ROOT ? sums_node(sums, i) : sums_of_leaf(sums, (uint16_t)(node * SUM_FANOUT + i)));
-	rc = put_place(&b, t);
-	index_abort(t);
-	frame_end(&b, start, true);
-	if (rc)
-		buf_free(&b);
-	return rc ? rc : exchange_send(n, p, &b);
-}
-
-struct leaf_job {
-	struct node_job j;
-	struct node *n;
-	struct node_peer *p;
-	struct buf leaves;     /* u16 each */
-	struct buf records, frames;
-	uint16_t leaf;
-	uint32_t count;
-	int rc;
-};
-
-static void leaf_free(struct node_job *j)
-{
-	struct leaf_job *l = (struct leaf_job *)(void *)j;
-
-	job_unref(l->p);
-	buf_free(&l->leaves);
-	buf_free(&l->records);
-	buf_free(&l->frames);
-	free(l);
-}
-
-static int leaf_piece(struct leaf_job *l, struct index_txn *t, bool last)
-{
-	size_t start;
-	int rc = l->records.err;
-
-	frame_begin(&l->frames, FRAME_LEAF, &start);
-	buf_u16(&l->frames, l->leaf);
-	buf_u8(&l->frames, last);
-	buf_u32(&l->frames, l->count);
-	buf_bytes(&l->frames, l->records.data, l->records.len);
-	if (!rc && last)
-		rc = put_place(&l->frames, t);
-	frame_end(&l->frames, start, true);
-	buf_reset(&l->records);
-	l->count = 0;
-	return rc ? rc : l->frames.err;
-}
-
-static int put_leaf_record(void *user, const char *path, size_t len, const struct index_record *r)
-{
-	struct leaf_job *l = user;
-	struct frame_record f = { .path = { path, len }, .held = r->held, .position = r->position };
-
-	if (!r->known.dot.seq)
-		return 0;
-	f.entry = r->known; /* borrowed */
-	frame_put_leaf_record(&l->records, &f);
-	l->count++;
-	return l->records.len >= PIECE_BYTES ? leaf_piece(l, NULL, false) : l->records.err;
-}
-
-static void leaf_run(struct node_job *j)
-{
-	struct leaf_job *l = (struct leaf_job *)(void *)j;
-	struct cursor c = cursor_make(l->leaves.data, l->leaves.len);
-	struct index_txn *t;
-
-	l->rc = index_begin(l->n->o.index, false, &t);
-	if (l->rc)
-		return;
-	while (!l->rc && cursor_left(&c)) {
-		l->leaf = cursor_u16(&c);
-		l->rc = index_leaf(t, l->leaf, put_leaf_record, l);
-		if (!l->rc)
-			l->rc = leaf_piece(l, t, true);
-	}
-	index_abort(t);
-}
-
-static void leaf_done(struct node_job *j)
-{
-	struct leaf_job *l = (struct leaf_job *)(void *)j;
-	struct node *n = l->n;
-
-	node_job_over(n);
-	if (!l->p->down && (l->rc || exchange_send(n, l->p, &l->frames)))
-		n->o.host->close(n->o.host, l->p->link, "the index cannot be read");
-	leaf_free(j);
-	node_pump(n);
-}
-
-static int answer_leaves(struct node *n, struct node_peer *p, const struct frame *f)
-{
-	struct cursor c = cursor_make(f->body, f->len);
-	size_t count = cursor_u16(&c);
-	const uint8_t *leaves = cursor_view(&c, 2 * count);
-	struct leaf_job *l;
-
-	if (cursor_end(&c))
-		return ERR_CORRUPT;
-	l = calloc(1, sizeof *l);
-	if (!l)
-		return -ENOMEM;
-	buf_bytes(&l->leaves, leaves, 2 * count);
-	if (l->leaves.err) {
-		buf_free(&l->leaves);
-		free(l);
-		return -ENOMEM;
-	}
-	l->j = (struct node_job){ leaf_run, leaf_done, leaf_free, NULL };
-	l->n = n;
-	l->p = p;
-	p->refs++;
-	node_submit(n, &l->j);
-	return 0;
-}
 
 /* --- in: comparing --- */
 
@@ -434,6 +108,8 @@ int exchange_join(struct node *n, const struct vector *context)
 	if (rc)
 		return rc;
 	n->context_news = true;
+	if (!n->lazy_ns)
+		n->lazy_ns = node_now(n);
 	for (struct node_peer *p = n->peers; p; p = p->next) {
 		p->marked = false;
 		p->remark = p->sending;
@@ -516,53 +192,154 @@ static int take_record(struct node *n, struct index_txn *t, struct node_peer *p,
 	return rc;
 }
 
-/* A list of records, from the cursor. */
-static int take_records(struct node *n, struct node_peer *p, struct cursor *c, bool leaf)
-{
-	uint32_t count = cursor_u32(c);
-	struct index_txn *t;
-	int rc = c->err ? c->err : index_begin(n->o.index, true, &t);
+/*
+ * What was told is merged together: one transaction for all that came in a turn. A mark, and whatever else is said, comes after the records before it.
+ */
+struct told {
+	struct told *next;
+	struct node_peer *p;
+	bool leaf, last;
+	size_t len;
+	uint8_t body[];
+};
 
-	if (rc)
-		return rc;
+typedef int (*told_visit)(struct node *n, struct index_txn *t, struct node_peer *p, struct frame_record *r);
+
+/* Goes through the records of a frame. */
+static int read_told(const uint8_t *body, size_t len, bool leaf, unsigned *ret_last, struct node *n, struct index_txn *t, struct node_peer *p, told_visit visit)
+{
+	struct cursor c = cursor_make(body, len);
+	struct vector context = VECTOR_INIT;
+	unsigned last = 0;
+	uint32_t count;
+	int rc = 0;
+
+	if (leaf) {
+		cursor_u16(&c);
+		last = cursor_u8(&c);
+	}
+	count = cursor_u32(&c);
+	if (c.err || last > 1)
+		return ERR_CORRUPT;
 	for (uint32_t i = 0; i < count && !rc; i++) {
 		struct frame_record r;
 
-		rc = leaf ? frame_get_leaf_record(c, &r) : frame_get_record(c, &r);
+		rc = leaf ? frame_get_leaf_record(&c, &r) : frame_get_record(&c, &r);
 		if (rc)
-			break;
-		rc = take_record(n, t, p, &r);
+			return rc;
+		if (visit)
+			rc = visit(n, t, p, &r);
 		entry_free(&r.entry);
 	}
-	return node_commit(n, t, rc);
-}
-
-static int take_leaf(struct node *n, struct node_peer *p, const struct frame *f)
-{
-	struct cursor c = cursor_make(f->body, f->len);
-	struct vector context = VECTOR_INIT;
-	unsigned last;
-	int rc;
-
-	cursor_u16(&c);
-	last = cursor_u8(&c);
-	if (c.err || last > 1 || !p->comparing || p->asked < last)
-		return ERR_CORRUPT;
-	rc = node_diff_leaf(n, p, f);
-	if (!rc)
-		rc = take_records(n, p, &c, true);
-	if (!rc && last) {
+	if (last && !rc) {
 		cursor_u64(&c);
 		vector_decode(&c, &context);
+		vector_free(&context);
 	}
-	vector_free(&context);
-	if (!rc)
-		rc = cursor_end(&c);
+	*ret_last = last;
+	return rc ? rc : cursor_end(&c);
+}
+
+/* The whole frame is looked at first: of one that is none, nothing is taken. */
+static int keep_told(struct node *n, struct node_peer *p, const struct frame *f)
+{
+	bool leaf = f->type == FRAME_LEAF;
+	struct told *k, **at = &n->told;
+	unsigned last;
+	int rc = read_told(f->body, f->len, leaf, &last, n, NULL, p, NULL);
+
+	if (!rc && leaf && (!p->comparing || p->asked < p->told_leaves + last))
+		rc = ERR_CORRUPT;
+	if (!rc && leaf && p->diff) {
+		exchange_take_told(n); /* what it is compared with has all that was told before */
+		rc = node_diff_leaf(n, p, f);
+	}
 	if (rc)
 		return rc;
-	p->asked -= last;
-	compared(n, p);
+	k = malloc(sizeof *k + f->len);
+	if (!k)
+		return -ENOMEM;
+	*k = (struct told){ .p = p, .leaf = leaf, .last = last, .len = f->len };
+	memcpy(k->body, f->body, f->len);
+	p->told_leaves += last;
+	while (*at)
+		at = &(*at)->next;
+	*at = k;
 	return 0;
+}
+
+/* A frame of it was not taken in: a mark that is on its way already would say that it was. */
+static void break_off(struct node *n, struct node_peer *p, int rc)
+{
+	if (!p->broken && !p->down)
+		n->o.host->close(n->o.host, p->link, err_text(rc));
+	p->broken = true;
+}
+
+static void free_told(struct told *k)
+{
+	while (k) {
+		struct told *next = k->next;
+
+		free(k);
+		k = next;
+	}
+}
+
+void exchange_take_told(struct node *n)
+{
+	struct told *all = n->told;
+	struct index_txn *t;
+	unsigned last;
+	bool scan;
+	int rc;
+
+	if (!all)
+		return;
+	n->told = NULL;
+	rc = index_begin(n->o.index, true, &t);
+	if (!rc) {
+		for (struct told *k = all; k && !rc; k = k->next)
+			rc = k->p->broken ? 0 : read_told(k->body, k->len, k->leaf, &last, n, t, k->p, take_record);
+		scan = n->scan_wanted;
+		n->lazy = true;
+		rc = node_commit(n, t, rc);
+		n->lazy = false;
+		if (!rc)
+			n->scan_wanted = scan; /* node_merge has kept by path what is wanted */
+	}
+	for (struct told *k = all; k; k = k->next) {
+		k->p->told_leaves -= k->last;
+		if (rc)
+			break_off(n, k->p, rc);
+		else if (!k->p->broken)
+			k->p->asked -= k->last;
+	}
+	for (struct told *k = all; k; k = k->next)
+		if (k->last && !k->p->broken)
+			compared(n, k->p);
+	free_told(all);
+}
+
+/* It is down: what it told and was not merged is as what did not come. */
+static void forget_told(struct node *n, const struct node_peer *p)
+{
+	for (struct told **at = &n->told; *at;) {
+		struct told *k = *at;
+
+		if (k->p != p) {
+			at = &k->next;
+			continue;
+		}
+		*at = k->next;
+		free(k);
+	}
+}
+
+void exchange_drop_told(struct node *n)
+{
+	free_told(n->told);
+	n->told = NULL;
 }
 
 static int take_mark(struct node *n, struct node_peer *p, const struct frame *f)
@@ -640,6 +417,7 @@ void node_down(struct node *n, struct node_peer *p)
 {
 	struct node_peer **at = &n->peers;
 
+	forget_told(n, p);
 	while (*at != p)
 		at = &(*at)->next;
 	*at = p->next;
@@ -662,6 +440,7 @@ void exchange_free_peer(struct node_peer *p)
 {
 	vector_free(&p->context);
 	vector_free(&p->early);
+	buf_free(&p->leaves);
 	free(p);
 }
 
@@ -693,29 +472,33 @@ static int take_joined(struct node *n, struct node_peer *p, const struct frame *
 
 int node_frame(struct node *n, struct node_peer *p, const struct frame *f)
 {
-	struct cursor c = cursor_make(f->body, f->len);
 	int rc;
 
+	if (p->broken)
+		return 0;
+	if (f->type == FRAME_RECORDS || f->type == FRAME_LEAF) {
+		rc = keep_told(n, p, f);
+		p->broken = rc != 0;
+		if (!n->turn)
+			exchange_take_told(n);
+		node_pump(n);
+		return rc;
+	}
+	exchange_take_told(n);
+	if (p->broken)
+		return 0;
 	switch (f->type) {
-	case FRAME_RECORDS:
-		rc = take_records(n, p, &c, false);
-		if (!rc)
-			rc = cursor_end(&c);
-		break;
 	case FRAME_MARK:
 		rc = take_mark(n, p, f);
 		break;
 	case FRAME_ASK_SUMS:
-		rc = answer_sums(n, p, f);
+		rc = exchange_ask_sums(n, p, f);
 		break;
 	case FRAME_SUMS:
 		rc = take_sums(n, p, f);
 		break;
 	case FRAME_ASK_LEAVES:
-		rc = answer_leaves(n, p, f);
-		break;
-	case FRAME_LEAF:
-		rc = take_leaf(n, p, f);
+		rc = exchange_ask_leaves(n, p, f);
 		break;
 	case FRAME_GET:
 		rc = serve_get(n, p, f);
@@ -739,6 +522,7 @@ int node_frame(struct node *n, struct node_peer *p, const struct frame *f)
 		rc = ERR_CORRUPT;
 		break;
 	}
+	p->broken = rc != 0;
 	node_pump(n);
 	return rc;
 }

@@ -18,6 +18,12 @@ void exchange_pump(struct node *n, struct node_peer *p);
 void exchange_compare(struct node *n, struct node_peer *p);
 /* A context of which everything is known becomes part of ours. */
 int exchange_join(struct node *n, const struct vector *context);
+/* Answers. */
+int exchange_ask_sums(struct node *n, struct node_peer *p, const struct frame *f);
+int exchange_ask_leaves(struct node *n, struct node_peer *p, const struct frame *f);
+/* Merges the records that were told. Who told them is heard no more if that fails. */
+void exchange_take_told(struct node *n);
+void exchange_drop_told(struct node *n);
 void exchange_free_peer(struct node_peer *p);
 /* What was found here has versions now: peers may count on us. */
 void exchange_joined(struct node *n);

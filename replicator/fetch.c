@@ -15,8 +15,11 @@
 #include "node_impl.h"
 
 #define FETCHES_MOST 16u
-#define WINDOW 8u                     /* requests of one fetch under way, */
-#define WINDOW_BYTES (2u << 20)       /* and bytes: what all fetches together ask of a peer stays far below what a link may queue */
+/* Bytes that one fetch has under way: the first in any case, the second as long as all together have not the third. So a big file is not slow over a long way, and all
+ * fetches together never ask of one peer what a link may not queue (LINK_QUEUE_MAX). */
+#define WINDOW_BYTES (2u << 20)
+#define WINDOW_MOST (12u << 20)
+#define WINDOW_ALL (24u << 20)
 #define GONE_AGAIN_NS 1000000000ull   /* a peer that did not have it is asked again */
 #define SLOTS 64u
 
@@ -26,6 +29,7 @@ struct request {
 	struct request *next;
 	uint64_t id;
 	struct node_peer *peer;
+	unsigned slot;                 /* the peer's */
 	bool list;
 	uint32_t block;
 	struct buf got;                /* of the block */
@@ -47,7 +51,9 @@ struct fetch {
 	struct tree_file *file;
 	char temp[TREE_TEMP_MAX + 1];
 	struct request *requests;
-	unsigned window;
+	unsigned window;               /* of them, */
+	uint64_t window_bytes;         /* and of what they are about */
+	uint32_t first;                /* no block before this one is to be asked for */
 	uint64_t gone;                 /* slots of peers that do not have it */
 	bool failed;                   /* one of them could not say */
 	uint64_t again_ns;             /* when they are asked again */
@@ -55,7 +61,7 @@ struct fetch {
 	bool dropped;
 };
 
-struct fetches { struct node *n; struct fetch *all; size_t count; uint64_t ids; unsigned turn; };
+struct fetches { struct node *n; struct fetch *all; size_t count; uint64_t ids, window_bytes; unsigned turn; };
 
 int fetches_new(struct node *n, struct fetches **ret)
 {
@@ -76,6 +82,8 @@ static void request_free(struct fetch *f, struct request *q)
 		at = &(*at)->next;
 	*at = q->next;
 	f->window--;
+	f->window_bytes -= q->list ? 0 : f->block;
+	f->n->fetches->window_bytes -= q->list ? 0 : f->block;
 	buf_free(&q->got);
 	free(q);
 }
@@ -182,6 +190,14 @@ static int copy_blocks(struct fetch *f, struct tree_file *file, const struct buf
 	return rc;
 }
 
+/* It is to be asked for again. */
+static void unask(struct fetch *f, uint32_t block)
+{
+	f->have[block] = 0;
+	if (block < f->first)
+		f->first = block;
+}
+
 static void run_open(struct node_job *j)
 {
 	struct fetch_job *k = (struct fetch_job *)(void *)j;
@@ -212,6 +228,7 @@ static void check_ready(struct fetch *f)
 	f->file = NULL;
 	f->state = FETCH_READY;
 	node_wait_over(f->n, f->path, strlen(f->path));
+	node_want_soon(f->n, f->path, strlen(f->path), NULL);
 }
 
 static void run_remove(struct node_job *j)
@@ -257,12 +274,17 @@ static void done_open(struct node_job *j)
 	node_pump(n);
 }
 
+static bool block_right(const struct fetch *f, const struct request *q);
+
 static void run_write(struct node_job *j)
 {
 	struct fetch_job *k = (struct fetch_job *)(void *)j;
 	struct fetch *f = k->f;
 
-	k->rc = f->n->o.tree->write(f->file, k->q->got.data, k->q->got.len, k->q->block * f->block);
+	if (!block_right(f, k->q))
+		k->rc = -EILSEQ;
+	else
+		k->rc = f->n->o.tree->write(f->file, k->q->got.data, k->q->got.len, k->q->block * f->block);
 }
 
 static void done_write(struct node_job *j)
@@ -272,7 +294,11 @@ static void done_write(struct node_job *j)
 	struct node *n = f->n;
 
 	node_job_over(n);
-	if (k->rc) {
+	if (k->rc == -EILSEQ) {
+		f->failed = true;
+		f->gone |= 1ull << (k->q->slot % SLOTS);
+		unask(f, k->q->block);
+	} else if (k->rc) {
 		broken(f, k->rc);
 	} else {
 		f->have[k->q->block] = 2;
@@ -371,26 +397,38 @@ static int ask(struct fetch *f, bool list, uint32_t block)
 		return -ENOMEM;
 	q->id = ++f->n->fetches->ids;
 	q->peer = p;
+	q->slot = p->slot;
 	q->list = list;
 	q->block = block;
 	q->next = f->requests;
 	f->requests = q;
 	f->window++;
-	if (!list)
+	if (!list) {
+		f->window_bytes += f->block;
+		f->n->fetches->window_bytes += f->block;
 		f->have[block] = 1;
+	}
 	return send_get(f, q); /* a failure is followed by the peer's going down, and that asks elsewhere */
+}
+
+static bool may_ask(const struct fetch *f)
+{
+	uint64_t bytes = f->window_bytes + f->block;
+
+	return f->window == 0 || bytes <= WINDOW_BYTES || (bytes <= WINDOW_MOST && f->n->fetches->window_bytes + f->block <= WINDOW_ALL);
 }
 
 static void step(struct fetch *f)
 {
-	unsigned most = f->block * WINDOW <= WINDOW_BYTES ? WINDOW : WINDOW_BYTES / FRAME_PIECE_MAX;
 	int rc = 0;
 
 	if (f->state == FETCH_LIST && !f->requests)
 		rc = ask(f, true, 0);
-	for (uint32_t b = 0; f->state == FETCH_BLOCKS && b < f->count && f->window < most && !rc; b++)
-		if (!f->have[b])
-			rc = ask(f, false, b);
+	while (f->state == FETCH_BLOCKS && f->first < f->count && !rc && (f->have[f->first] || may_ask(f))) {
+		if (!f->have[f->first])
+			rc = ask(f, false, f->first);
+		f->first += !rc;
+	}
 	if (rc == -ENOENT && !f->again_ns)
 		f->again_ns = node_now(f->n) + GONE_AGAIN_NS;
 }
@@ -506,6 +544,11 @@ void fetch_sweep(struct fetches *all)
 	index_abort(t);
 }
 
+bool fetch_room(const struct fetches *all)
+{
+	return all->count < FETCHES_MOST;
+}
+
 size_t fetch_count(const struct fetches *all)
 {
 	return all->count;
@@ -570,10 +613,6 @@ static int take_piece(struct fetch *f, struct request *q, const struct frame_dat
 		send_get(f, q);
 		return 1;
 	}
-	if (!block_right(f, q)) {
-		f->failed = true;
-		return 0;
-	}
 	q->writing = true;
 	if (submit(f, q, run_write, done_write)) {
 		q->writing = false;
@@ -620,7 +659,7 @@ int fetch_data(struct fetches *all, struct node_peer *p, const struct frame *fr)
 	if (!good) {
 		f->gone |= 1ull << (p->slot % SLOTS);
 		if (!q->list)
-			f->have[q->block] = 0;
+			unask(f, q->block);
 	}
 	request_free(f, q);
 	step(f);
@@ -653,7 +692,7 @@ void fetch_peer_down(struct fetches *all, struct node_peer *p)
 			if (q->peer != p || q->writing)
 				continue;
 			if (!q->list)
-				f->have[q->block] = 0;
+				unask(f, q->block);
 			request_free(f, q);
 		}
 		step(f);

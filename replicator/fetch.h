@@ -34,6 +34,7 @@ void fetch_peer_up(struct fetches *f, struct node_peer *p);
 void fetch_peer_down(struct fetches *f, struct node_peer *p);
 /* Somebody announced that it holds this content. */
 void fetch_held(struct fetches *f, const uint8_t *hash, struct node_peer *p);
+bool fetch_room(const struct fetches *all); /* another can be begun */
 size_t fetch_count(const struct fetches *f);
 
 #endif

@@ -11,6 +11,7 @@
 #define FLAG_ZSTD 1u
 #define COMPRESS_MIN 1024u
 #define COMPRESS_LEVEL 1
+#define SAMPLE 16384u
 
 static int expand(const uint8_t *p, size_t len, struct buf *scratch, struct frame *ret)
 {
@@ -71,7 +72,7 @@ void frame_begin(struct buf *out, enum frame_type type, size_t *ret_start)
 	buf_u8(out, 0);
 }
 
-/* The body from `at` on becomes its compressed form, if that saves an eighth. */
+/* The body from `at` on becomes its compressed form, if that saves an eighth. A sample of a long one tells whether it is worth trying: pictures and archives are not. */
 static void shrink(struct buf *out, size_t start)
 {
 	size_t at = start + FRAME_HEAD_BYTES, raw = out->len - at, room = raw - raw / 8, n;
@@ -79,6 +80,13 @@ static void shrink(struct buf *out, size_t start)
 
 	if (raw > FRAME_MAX || buf_reserve(&z, room))
 		return;
+	if (raw >= 4 * SAMPLE) {
+		n = ZSTD_compress(z.data, room, out->data + at + raw / 2, SAMPLE, COMPRESS_LEVEL);
+		if (ZSTD_isError(n) || n > SAMPLE - SAMPLE / 8) {
+			buf_free(&z);
+			return;
+		}
+	}
 	n = ZSTD_compress(z.data, room, out->data + at, raw, COMPRESS_LEVEL);
 	if (!ZSTD_isError(n) && n + 4 < room) {
 		put_u32(out->data + at, (uint32_t)raw);

@@ -15,6 +15,7 @@
 #include "logmsg.h"
 
 #define NO_ALARM UINT64_MAX
+#define TURN_NOTES 64u             /* that are heard before anything is started */
 #define FRAMES_MOST (64u << 20)    /* bytes of frames that wait for the core; then the hub does */
 #define BLIND_AGAIN_NS 60000000000ull
 #define UNHEARD_SAY_S 60u                   /* so long something may wait for a member that joins or scans before that is said, */
@@ -224,8 +225,8 @@ static void watch_dirty(void *user, const char *path, size_t len, bool deep, boo
 {
 	struct note *n = note_new(NOTE_DIRTY, path, len);
 
-	(void)writing; /* looking tells */
 	n->deep = deep;
+	n->writing = writing;
 	tell(user, n);
 }
 
@@ -301,16 +302,16 @@ static void link_free(struct peer_link *p)
 }
 
 /* It sent what is not replicated (carried.h): nothing of that frame was taken. It is an old or a hostile program, and would send it again. */
-static void bad_peer(struct host *h, struct peer_link *p, const char *what)
+void host_bad_peer(struct host *h, struct peer_link *p, const char *what)
 {
 	logmsg(LOGMSG_ERROR, "a member is dropped for a minute: %s", what);
 	admit_bad(h->admit, p->key);
 	host_close(&h->base, p, what);
 }
 
+/* n is freed, or held back. */
 static void hear(struct host *h, struct note *n)
 {
-	struct frame f = { n->type, n->bytes, n->len };
 	int rc;
 
 	switch (n->kind) {
@@ -318,7 +319,7 @@ static void hear(struct host *h, struct note *n)
 		n->job->done(n->job);
 		break;
 	case NOTE_DIRTY:
-		node_dirty(h->node, (const char *)n->bytes, n->len, n->deep);
+		node_dirty(h->node, (const char *)n->bytes, n->len, n->deep, n->writing);
 		break;
 	case NOTE_UP:
 		rc = node_up(h->node, n->p, &n->hello, &n->p->peer);
@@ -332,22 +333,22 @@ static void hear(struct host *h, struct note *n)
 		answered(h, n->ask, false);
 		break;
 	case NOTE_FRAME:
-		rc = n->p->peer ? node_frame(h->node, n->p->peer, &f) : 0;
-		if (rc == -EPERM)
-			bad_peer(h, n->p, err_last());
-		else if (rc)
-			host_close(&h->base, n->p, err_text(rc));
+		if (host_hold(h, n))
+			return;
+		host_hear_frame(h, n);
 		break;
 	case NOTE_DRAINED:
 		if (n->p->peer)
 			node_drained(h->node, n->p->peer);
 		break;
 	case NOTE_DOWN:
+		host_drop_held(h, n->p);
 		if (n->p->peer)
 			node_down(h->node, n->p->peer);
 		link_free(n->p);
 		break;
 	}
+	host_note_free(h, n);
 }
 
 /* Waits for news until the alarm; takes all of it. */
@@ -415,7 +416,7 @@ static void scan_blind(struct host *h, uint64_t now)
 	h->blind_ns = now + BLIND_AGAIN_NS;
 	watch_again(h->watch);
 	if (watch_blind_count(h->watch))
-		node_dirty(h->node, "", 0, true);
+		node_dirty(h->node, "", 0, true, false);
 }
 
 /* What is unmounted lazily stays, for who has it open, and inotify says nothing: whether the root is still what is at its path is looked at now and then (R5). */
@@ -424,7 +425,25 @@ static void look_at_root(struct host *h, uint64_t now)
 	if (now < h->root_ns)
 		return;
 	h->root_ns = now + ROOT_AGAIN_NS;
-	node_dirty(h->node, "", 0, false);
+	node_dirty(h->node, "", 0, false, false);
+}
+
+/* In turns: what can be started is, now and then. */
+static void hear_all(struct host *h, struct note *n)
+{
+	do {
+		unsigned left = TURN_NOTES;
+
+		node_turn_begin(h->node);
+		host_hear_held(h);
+		while (n && left--) {
+			struct note *next = n->next;
+
+			hear(h, n);
+			n = next;
+		}
+		node_turn_end(h->node);
+	} while (n || (h->holding && !node_full(h->node)));
 }
 
 static void *core(void *arg)
@@ -439,19 +458,7 @@ static void *core(void *arg)
 		struct note *n = wait_for_news(h, env->boot_ns(env));
 		uint64_t now;
 
-		while (n) {
-			struct note *next = n->next;
-
-			if (n->kind == NOTE_FRAME) {
-				pthread_mutex_lock(&h->mu);
-				h->frame_bytes -= n->len;
-				pthread_cond_signal(&h->room);
-				pthread_mutex_unlock(&h->mu);
-			}
-			hear(h, n);
-			free(n);
-			n = next;
-		}
+		hear_all(h, n);
 		now = env->boot_ns(env);
 		if (h->alarm_ns <= now) {
 			h->alarm_ns = NO_ALARM;
@@ -657,8 +664,10 @@ static void drop_notes(struct host *h)
 		h->notes = n->next;
 		if (n->kind == NOTE_JOB)
 			n->job->drop(n->job);
-		if (n->kind == NOTE_DOWN)
+		if (n->kind == NOTE_DOWN) {
+			host_drop_held(h, n->p);
 			link_free(n->p);
+		}
 		if (n->kind == NOTE_ASK)
 			answered(h, n->ask, true);
 		free(n);

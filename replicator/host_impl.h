@@ -1,5 +1,5 @@
 /*
- * host_impl.h - the inside of the host: host.c (threads around the core), host_members.c (whom to call, whom to let in, what operators ask of members).
+ * host_impl.h - the inside of the host: host.c (threads around the core), host_frames.c (frames that wait for it), host_members.c (whom to call, whom to let in, what operators ask of members).
  *
  * Locks: `mu` guards the two queues, the status and the snapshot of what HELLO says, and is held for pointer moves alone; `peer_link.mu` guards one link against going down
  * while the core sends. Neither is taken inside the other. The node is the core thread's, from node_run on.
@@ -19,8 +19,11 @@ enum note_kind { NOTE_JOB, NOTE_DIRTY, NOTE_UP, NOTE_FRAME, NOTE_DRAINED, NOTE_D
 struct peer_link {
 	pthread_mutex_t mu;
 	struct link *link;             /* under mu; NULL: down */
-	struct node_peer *peer;        /* the core's */
+	/* the core's */
+	struct node_peer *peer;
 	uint8_t key[FRAME_NODE_BYTES]; /* its node's */
+	struct note *held, **held_end; /* frames that wait, in their order, while the node is full */
+	struct peer_link *next_held;   /* in host.holding */
 };
 
 struct ask { /* to be done on the core's thread, by somebody who waits for it */
@@ -36,7 +39,7 @@ struct note { /* what the core is told */
 	struct ask *ask;
 	struct peer_link *p;
 	struct frame_hello hello;
-	bool deep;
+	bool deep, writing;
 	enum frame_type type;
 	size_t len;
 	uint8_t bytes[];               /* a path; a frame's body; UP: our end's host */
@@ -67,6 +70,7 @@ struct host {
 	struct note *notes, **notes_end;
 	struct node_job *jobs, **jobs_end;
 	size_t frame_bytes;
+	struct peer_link *holding;     /* the core's: those that hold frames back */
 	bool stopping, core_over, blind;
 	struct node_status status;
 	struct frame_hello hello;
@@ -75,6 +79,15 @@ struct host {
 /* --- host.c --- */
 /* Runs something on the core's thread, and waits until it was done. -ESHUTDOWN: it never will be. */
 int host_ask(struct host *h, void (*run)(struct host *h, void *arg), void *arg);
+
+void host_bad_peer(struct host *h, struct peer_link *p, const char *what); /* it is dropped for a while */
+
+/* --- host_frames.c --- */
+void host_hear_frame(struct host *h, const struct note *n);
+bool host_hold(struct host *h, struct note *n);          /* it waits, and is not the caller's any more */
+void host_hear_held(struct host *h);                     /* as many as the node takes */
+void host_drop_held(struct host *h, struct peer_link *p);
+void host_note_free(struct host *h, struct note *n);     /* and makes room for others, if it is a frame */
 
 /* --- host_members.c --- */
 int host_members_start(struct host *h, const struct host_options *o); /* the node is there, the hub too; the core's thread is not yet */

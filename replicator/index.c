@@ -112,9 +112,9 @@ int index_commit(struct index_txn *t)
 {
 	int rc = t->failed;
 
-	if (!rc && t->write)
+	if (!rc && t->changed)
 		rc = write_state(t);
-	if (rc) {
+	if (rc || !t->changed) {
 		index_abort(t);
 		return rc;
 	}
@@ -184,6 +184,7 @@ static int make_new(struct index *x, const uint8_t *random)
 		return rc;
 	memcpy(x->id, random, INDEX_ID_BYTES);
 	t->next_dir = INDEX_ROOT + 1;
+	t->changed = true;
 	return index_commit(t);
 }
 
@@ -285,6 +286,11 @@ uint64_t index_position(struct index_txn *t)
 uint64_t index_count(struct index_txn *t)
 {
 	return t->count;
+}
+
+bool index_wanted_news(const struct index_txn *t)
+{
+	return t->wanted_news;
 }
 
 uint64_t index_wanted_count(struct index_txn *t)

@@ -58,7 +58,7 @@ const uint8_t *index_id(const struct index *x);    /* changes when positions sta
 const struct sums *index_sums(const struct index *x);
 
 int index_begin(struct index *x, bool write, struct index_txn **ret);
-int index_commit(struct index_txn *t);             /* frees t, also on failure: nothing has changed then, the sums included */
+int index_commit(struct index_txn *t);             /* frees t, also on failure: nothing has changed then, the sums included. Without a change it costs the disk nothing */
 void index_abort(struct index_txn *t);             /* NULL is fine */
 
 /* --- records; paths as entry.h has them --- */
@@ -78,6 +78,11 @@ int index_below(struct index_txn *t, const char *dir, size_t len, index_visit vi
 /* Records by position, from the first above `after`; at most `most` of them. */
 int index_since(struct index_txn *t, uint64_t after, unsigned most, index_visit visit, void *user);
 int index_wanted(struct index_txn *t, unsigned most, index_visit visit, void *user);
+/* The same from behind *at on (zeros: from the first); *at is where it ended: at the last one visited, or zeros where there are no more. */
+struct index_at { size_t len; uint8_t key[1 + 8 + ENTRY_NAME_MAX]; };
+int index_wanted_from(struct index_txn *t, struct index_at *at, unsigned most, index_visit visit, void *user);
+/* What is wanted directly in this directory. */
+int index_wanted_below(struct index_txn *t, const char *dir, size_t len, unsigned most, index_visit visit, void *user);
 /* Held directories whose time on the disk is to be set. */
 int index_untimed(struct index_txn *t, unsigned most, index_visit visit, void *user);
 /* Is anything wanted directly in this directory? */
@@ -94,6 +99,7 @@ int index_with_link(struct index_txn *t, const uint8_t *link, index_visit visit,
 uint64_t index_position(struct index_txn *t);      /* the last one given */
 uint64_t index_count(struct index_txn *t);         /* records */
 uint64_t index_wanted_count(struct index_txn *t);
+bool index_wanted_news(const struct index_txn *t); /* something is wanted that was not, or not so, before this transaction */
 
 /* --- block lists of files of more than one block, by the file's hash. A list goes with the last record that has to do with the content: of what is known or on the disk. --- */
 int index_blocks_put(struct index_txn *t, const uint8_t *hash, const uint8_t *list, size_t len); /* -ENOENT: no record has: it is not kept */
@@ -101,7 +107,7 @@ int index_blocks_get(struct index_txn *t, const uint8_t *hash, struct buf *ret);
 
 /* --- the context, and small values by name (1..64 bytes) --- */
 int index_context_get(struct index_txn *t, struct vector *ret);
-int index_context_put(struct index_txn *t, const struct vector *v);
+int index_context_put(struct index_txn *t, const struct vector *v);                         /* the same as is there already is no change */
 int index_value_get(struct index_txn *t, const char *name, struct buf *ret);                /* -ENOENT */
 int index_value_put(struct index_txn *t, const char *name, const void *p, size_t len);      /* p NULL: deletes */
 

@@ -238,6 +238,7 @@ int index_put(struct index_txn *t, const char *path, size_t len, struct index_re
 		rc = 0;
 	}
 	r->position = same ? old.position : ++t->position;
+	t->wanted_news |= !same && !r->held;
 	if (!rc)
 		rc = put_in(t, path, len, &p, r);
 	if (!rc)
@@ -386,10 +387,15 @@ int index_context_get(struct index_txn *t, struct vector *ret)
 int index_context_put(struct index_txn *t, const struct vector *v)
 {
 	struct buf b = BUF_INIT;
+	uint8_t key[1 + VALUE_NAME_MAX];
+	size_t klen = value_key(".context", key);
+	MDB_val old;
 	int rc;
 
 	vector_encode(v, &b);
-	rc = b.err ? b.err : index_value_put(t, ".context", b.data, b.len);
+	rc = b.err ? b.err : index_raw_get(t, key, klen, &old);
+	if (rc || old.mv_size != b.len || memcmp(old.mv_data, b.data, b.len) != 0)
+		rc = b.err ? b.err : index_value_put(t, ".context", b.data, b.len);
 	buf_free(&b);
 	return rc;
 }

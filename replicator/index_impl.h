@@ -42,7 +42,8 @@ struct sum_change { uint16_t leaf; bool add; struct sum hash; };
 struct index_txn {
 	struct index *x;
 	MDB_txn *txn;
-	bool write;
+	bool wanted_news;
+	bool write, changed;            /* changed: something was written; else a commit leaves the disk alone */
 	int failed;                     /* a change went wrong half-way: only abort is left */
 	uint64_t position, count, wanted, next_dir; /* written back at commit */
 	struct sum_change *changes;     /* applied to the sums at commit */

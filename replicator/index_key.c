@@ -43,14 +43,17 @@ int index_raw_put(struct index_txn *t, const uint8_t *key, size_t klen, const vo
 {
 	MDB_val k = view(key, klen), v = view(val, vlen);
 
+	t->changed = true;
 	return index_raw_error(mdb_put(t->txn, t->x->dbi, &k, &v, 0));
 }
 
 int index_raw_del(struct index_txn *t, const uint8_t *key, size_t klen)
 {
 	MDB_val k = view(key, klen);
+	int rc = index_raw_error(mdb_del(t->txn, t->x->dbi, &k, NULL));
 
-	return index_raw_error(mdb_del(t->txn, t->x->dbi, &k, NULL));
+	t->changed |= rc != -ENOENT;
+	return rc;
 }
 
 int index_cursor(struct index_txn *t, MDB_cursor **ret)

@@ -110,6 +110,56 @@ int index_wanted(struct index_txn *t, unsigned most, index_visit fn, void *user)
 	return walk_keys(t, (const uint8_t *)"W", 1, 1, 1, most, fn, user);
 }
 
+int index_wanted_from(struct index_txn *t, struct index_at *at, unsigned most, index_visit fn, void *user)
+{
+	uint8_t key[INDEX_KEY_MAX + 1] = { 'W' };
+	size_t klen = at->len;
+	MDB_cursor *c;
+	struct walk *w;
+	MDB_val k, v;
+	int rc = walk_new(t, fn, user, &w);
+
+	if (rc)
+		return rc;
+	rc = index_cursor(t, &c);
+	if (rc)
+		return walk_end(w, rc);
+	memcpy(key, at->key, klen);
+	key[klen ? klen : 1] = 0; /* names have no NUL: just behind the last one */
+	rc = index_raw_seek(c, key, klen + 1, 1, &k, &v);
+	for (unsigned n = 0; !rc && n < most; n++) {
+		struct index_place p;
+
+		rc = index_key_place(&k, 1, &p);
+		if (!rc && k.mv_size > sizeof at->key)
+			rc = ERR_CORRUPT;
+		if (rc)
+			break;
+		at->len = k.mv_size;
+		memcpy(at->key, k.mv_data, k.mv_size);
+		rc = visit_place(w, &p);
+		if (!rc)
+			rc = index_raw_next(c, key, 1, &k, &v);
+	}
+	mdb_cursor_close(c);
+	if (rc == -ENOENT)
+		at->len = 0;
+	return walk_end(w, rc);
+}
+
+int index_wanted_below(struct index_txn *t, const char *dir, size_t len, unsigned most, index_visit fn, void *user)
+{
+	struct index_place p = { .name = "" };
+	uint8_t key[INDEX_KEY_MAX];
+	size_t klen;
+	int rc = index_path_dir(t, dir, len, &p.dir);
+
+	if (rc)
+		return rc == -ENOENT ? 0 : rc; /* nothing was ever in it */
+	klen = index_key('W', &p, key);
+	return walk_keys(t, key, klen, klen, 1, most, fn, user);
+}
+
 int index_with_link(struct index_txn *t, const uint8_t *link, index_visit fn, void *user)
 {
 	uint8_t key[1 + ENTRY_LINK_BYTES] = { 'G' };

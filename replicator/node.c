@@ -111,7 +111,7 @@ static int any_untimed(struct index_txn *t, bool *ret)
 int node_commit(struct node *n, struct index_txn *t, int rc)
 {
 	uint64_t position = 0, wanted = 0;
-	bool untimed = false;
+	bool untimed = false, news = index_wanted_news(t);
 
 	if (!rc)
 		rc = index_context_put(t, &n->context);
@@ -131,9 +131,14 @@ int node_commit(struct node *n, struct index_txn *t, int rc)
 		node_failed(n, rc);
 		return rc;
 	}
+	if (position > n->position && !n->lazy)
+		n->eager = position;
+	else if (position > n->position && !n->lazy_ns)
+		n->lazy_ns = node_now(n);
 	n->position = position;
 	n->wanted = wanted;
 	n->untimed = untimed;
+	n->scan_wanted |= news;
 	n->context_news = n->intent_news = false;
 	return 0;
 }
@@ -236,10 +241,10 @@ int node_look(struct node *n, const char *path, size_t len, bool deep, bool hash
 	return 0;
 }
 
-void node_dirty(struct node *n, const char *path, size_t len, bool deep)
+void node_dirty(struct node *n, const char *path, size_t len, bool deep, bool writing)
 {
 	struct dirty *d;
-	int rc = node_look(n, path, len, deep, false, 0);
+	int rc = node_look(n, path, len, deep, false, writing ? NODE_WRITING_NS : 0);
 
 	d = (struct dirty *)(void *)pathmap_get(&n->dirty, path, len);
 	if (rc)
@@ -269,6 +274,16 @@ struct wait *node_wait(struct node *n, const char *path, size_t len, uint64_t af
 	return w;
 }
 
+void node_waits_over(struct node *n)
+{
+	while (n->waits.first) {
+		struct pathmap_item *i = n->waits.first;
+
+		pathmap_remove(&n->waits, i);
+		free(i);
+	}
+}
+
 void node_wait_over(struct node *n, const char *path, size_t len)
 {
 	struct pathmap_item *i = pathmap_get(&n->waits, path, len);
@@ -287,23 +302,17 @@ static void set_alarm(struct node *n)
 	for (struct pathmap_item *i = n->dirty.first; i && !n->tree_job; i = i->next)
 		if (((struct dirty *)(void *)i)->due_ns < next)
 			next = ((struct dirty *)(void *)i)->due_ns;
-	for (struct pathmap_item *i = n->waits.first, *after; i && !n->tree_job; i = after) {
-		struct wait *w = (struct wait *)(void *)i;
-
-		after = i->next;
-		if (w->due_ns <= node_now(n)) { /* its time has come, and nothing was done: it is not wanted any more */
-			pathmap_remove(&n->waits, i);
-			free(w);
-		} else if (w->due_ns < next) {
-			next = w->due_ns;
-		}
-	}
+	for (struct pathmap_item *i = n->waits.first; i && !n->tree_job; i = i->next)
+		if (((struct wait *)(void *)i)->due_ns < next)
+			next = ((struct wait *)(void *)i)->due_ns;
 	if (n->self_late && n->self_again_ns < next)
 		next = n->self_again_ns;
 	if (!n->tree_job && n->tend_ns < next)
 		next = n->tend_ns;
 	if (!n->tombs_job && n->tombs_ns < next)
 		next = n->tombs_ns;
+	if (n->lazy_ns && n->lazy_ns + NODE_LAZY_NS < next)
+		next = n->lazy_ns + NODE_LAZY_NS;
 	if (node_cuts_alarm(n) < next)
 		next = node_cuts_alarm(n);
 	if (serve_alarm(n) < next)
@@ -403,9 +412,24 @@ static void put_news(struct node *n)
 		node_commit(n, t, 0);
 }
 
+/* Neither a stream of events nor one of peers' changes holds the other back: they take turns. */
+static void start_tree_job(struct node *n)
+{
+	bool apply_first = n->looked;
+
+	if (node_start_tend(n))
+		return;
+	n->looked = false;
+	if (apply_first && node_start_apply(n))
+		return;
+	n->looked = node_start_look(n);
+	if (!n->looked && (apply_first || !node_start_apply(n)))
+		node_start_times(n);
+}
+
 void node_pump(struct node *n)
 {
-	if (n->pumping || !n->running || n->halted || n->stopping) {
+	if (n->pumping || n->turn || !n->running || n->halted || n->stopping) {
 		n->again = true;
 		return;
 	}
@@ -416,13 +440,15 @@ void node_pump(struct node *n)
 		node_members_due(n);
 		node_tombs_due(n);
 		serve_due(n);
-		if (!n->tree_job && !node_start_tend(n) && !node_start_look(n) && !node_start_apply(n))
-			node_start_times(n);
+		if (!n->tree_job)
+			start_tree_job(n);
 		node_judge_missing(n);
 		if (n->halted)
 			break;
 		end_scan(n);
 		found_cluster(n);
+		if (n->lazy_ns && node_now(n) - n->lazy_ns >= NODE_LAZY_NS)
+			n->lazy_ns = 0;
 		for (struct node_peer *p = n->peers; p; p = p->next)
 			exchange_pump(n, p);
 		node_cuts_go_on(n);
@@ -430,6 +456,18 @@ void node_pump(struct node *n)
 	n->pumping = false;
 	if (!n->halted)
 		set_alarm(n);
+}
+
+void node_turn_begin(struct node *n)
+{
+	n->turn = true;
+}
+
+void node_turn_end(struct node *n)
+{
+	n->turn = false;
+	exchange_take_told(n);
+	node_pump(n);
 }
 
 void node_tick(struct node *n)
@@ -443,7 +481,7 @@ bool node_idle(const struct node *n)
 	if (!n->running || n->jobs || n->dirty.count || n->scanning)
 		return false;
 	for (struct node_peer *p = n->peers; p; p = p->next)
-		if (p->comparing || p->sending || p->sent < n->position || !p->marked)
+		if (p->comparing || p->sending || p->answering || p->leaves.len || p->sent < n->position || !p->marked)
 			return false;
 	return true;
 }
@@ -635,9 +673,13 @@ int node_start(const struct node_options *o, struct node **ret)
 		n->o.missing_most = NODE_MISSING_MOST;
 	if (!n->o.tombs_keep_ns)
 		n->o.tombs_keep_ns = NODE_TOMBS_KEEP_NS;
+	if (!n->o.hash_apart)
+		n->o.hash_apart = NODE_HASH_APART;
+	if (!n->o.inline_most)
+		n->o.inline_most = NODE_INLINE_MOST;
 	if (!n->o.trash_keep_ns)
 		n->o.trash_keep_ns = TRASH_KEEP_NS;
-	n->scanning = true;
+	n->scanning = n->scan_wanted = true;
 	n->began_ns = node_now(n);
 	rate_init(&n->rate, o->limit_rate, n->began_ns);
 	n->serve_end = &n->serve_first;
@@ -725,6 +767,7 @@ void node_free(struct node *n)
 	if (!n)
 		return;
 	serve_free(n);
+	exchange_drop_told(n);
 	while (n->peers) {
 		struct node_peer *p = n->peers;
 
@@ -733,6 +776,8 @@ void node_free(struct node *n)
 	}
 	fetches_free(n->fetches);
 	node_announced_free(n);
+	node_choose_free(n);
+	node_hash_free(n);
 	free_items(&n->dirty, false);
 	free_items(&n->waits, false);
 	free_items(&n->intents, true);

@@ -70,6 +70,8 @@ struct node_options {
 	uint64_t trash_keep_ns;            /* 0 = TRASH_KEEP_NS; by the trash's clock (trash.h) */
 	uint64_t trash_most_bytes;         /* 0 = no limit */
 	uint64_t limit_rate;               /* bytes of contents that are sent a second, to all peers together (rate.h); 0 = no limit */
+	uint64_t hash_apart;               /* files of so many bytes are read by jobs of their own; 0 = 8 MiB */
+	size_t inline_most;                /* bytes of announced contents kept until they are applied; 0 = 32 MiB */
 };
 
 /*
@@ -87,13 +89,19 @@ int node_finish(struct node *n);
 void node_free(struct node *n);
 
 /* --- what the watcher says --- */
-void node_dirty(struct node *n, const char *path, size_t len, bool deep);
+/* writing: somebody writes to it, and its close will be told: it is looked at then, or after a while. */
+void node_dirty(struct node *n, const char *path, size_t len, bool deep, bool writing);
 
 /* --- connections --- */
 void node_hello(struct node *n, struct frame_hello *ret);  /* what we say of ourselves, beside versions, key and names */
 /* -EMFILE: as many are up as can be; -EKEYREJECTED: the peer was forgotten, or we were. */
 int node_up(struct node *n, void *link, const struct frame_hello *h, struct node_peer **ret);
 int node_frame(struct node *n, struct node_peer *p, const struct frame *f); /* an error ends the link */
+/*
+ * More contents came with their announcements than are applied at this rate: the frames of peers, in their order, had better wait. To be asked before each frame; false at
+ * the latest when nothing is being applied. Who gives frames all the same loses nothing: what there is no room for is fetched.
+ */
+bool node_full(struct node *n);
 void node_drained(struct node *n, struct node_peer *p);
 void node_down(struct node *n, struct node_peer *p);       /* p is gone */
 
@@ -105,6 +113,13 @@ void node_down(struct node *n, struct node_peer *p);       /* p is gone */
 int node_go_on(struct node *n, uint32_t question, bool deleted);
 
 void node_tick(struct node *n);
+
+/*
+ * Between these two the node takes in what it is told, and starts nothing: many events, frames and ends of jobs are then answered at once. It may be told anything
+ * there but node_finish and node_free. A turn should be short: nobody is served meanwhile.
+ */
+void node_turn_begin(struct node *n);
+void node_turn_end(struct node *n);
 
 /* --- members (members.h; DESIGN.md, "Members") --- */
 /* Ours among them. Valid until the next call that is not const. */

@@ -248,6 +248,8 @@ int node_merge(struct node *n, struct index_txn *t, const char *path, size_t len
 		rc = merge_record(n, t, path, len, &r, e);
 	}
 	*ret_wanted = !rc && !r.held && dot_equal(&r.known.dot, &e->dot);
+	if (!rc && !r.held)
+		node_want_soon(n, path, len, &r);
 	entry_free(&x);
 	index_record_free(&r);
 	return rc;
@@ -662,7 +664,9 @@ int node_found(struct node *n, struct index_txn *t, const char *path, struct exa
 		rc = node_look_at_links(n, t, path, x->stat.id.ino, &x->stat.id);
 	if (!rc && other)
 		rc = node_look_at_parent(n, path);
-	if (!rc)
+	if (!rc && pathmap_get(&n->intents, path, len)) {
 		node_intent_over(n, path);
+		node_want_soon(n, path, len, NULL);
+	}
 	return rc == HELD ? 0 : rc;
 }

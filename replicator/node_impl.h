@@ -14,12 +14,16 @@
 #include "pathmap.h"
 #include "rate.h"
 
-#define NODE_BATCH 32u                 /* paths of one job */
+#define NODE_BATCH 256u                /* paths of one job: so many share a sync and a transaction */
 #define NODE_SOON_NS 5000000ull        /* what is wanted and cannot be had is tried again; each time after twice as long */
 #define NODE_AGAIN_NS 50000000ull      /* a busy file, a failed call: looked at again */
 #define NODE_AGAIN_MOST_NS 2000000000ull
+#define NODE_LAZY_NS 100000000ull      /* what others told, told on */
+#define NODE_WRITING_NS 500000000ull   /* what was written to and not closed */
 #define NODE_DEFER_NS 30000000000ull   /* a file that is open for ever is taken after this */
-#define NODE_INLINE_MOST (16u << 20)   /* bytes of announced contents kept until they are applied */
+#define NODE_INLINE_MOST (32u << 20)   /* bytes of announced contents kept until they are applied */
+#define NODE_HASH_APART (8u << 20)     /* bytes of a file that is read by a job of its own */
+#define NODE_INLINE_KEEP_NS 30000000000ull /* what nobody wanted for so long goes when there is no room */
 
 enum node_missing { MISSING_ASK, MISSING_DELETED, MISSING_RESTORE };
 
@@ -50,8 +54,8 @@ struct intent { /* an entry that is being put in place, or may have been */
 };
 
 struct announced { /* a content that came with its announcement */
-	struct announced *next;
-	uint8_t hash[HASH_BYTES];
+	struct pathmap_item at;        /* first; by its hash. There may be several of one hash, for several paths */
+	uint64_t since_ns;
 	uint32_t len;
 	uint8_t bytes[];
 };
@@ -66,16 +70,20 @@ struct node_peer {
 	int64_t clock_us;              /* its wall clock less ours */
 	uint64_t sent;                 /* all of our index up to this position went to it, or was there before it came */
 	bool sending;                  /* a job makes the next piece */
+	struct buf leaves;             /* that it has asked for, and that are not being sent: u16 each */
+	bool answering;                /* a job makes the next of them */
 	bool marked, remark;           /* a mark went out for `sent` and our context; remark: not the one that is being made */
 	/* our comparing of its index with ours */
 	bool comparing, compared;
 	uint64_t asked;                /* answers that are still to come */
+	unsigned told_leaves;          /* of them are here, and not merged yet */
 	struct vector context;         /* its own, when comparing began */
 	struct vector early;           /* of marks that came before comparing was over: believed then, if it was the first time; said to be known by the peer, every time */
 	uint8_t odd[SUM_LEAVES / 8];   /* leaves with unversioned entries, as it began: asked for in any case */
 	struct node_diff *diff;        /* rides on comparing; NULL */
 	bool for_diff;                 /* which goes on for that alone: it was compared before */
 	unsigned slot;                 /* a bit of fetches' masks */
+	bool broken;                   /* a frame of it was not taken in: what follows must not be believed. It is on its way down */
 	bool down;                     /* freed once nothing refers to it */
 	unsigned refs;
 };
@@ -83,8 +91,19 @@ struct node_peer {
 struct node {
 	struct node_options o;
 	struct node_peer *peers;
+	struct told *told;             /* records that are not merged yet (exchange.c) */
 	struct pathmap dirty, waits, intents;
-	struct announced *announced;
+	/* node_choose.c */
+	struct pathmap fresh;          /* wanted, and perhaps to be had now; */
+	struct pathmap fresh_dirs;     /* directories among these, which come first: others wait for them */
+	struct pathmap fetchable;      /* to be fetched once fewer are */
+	bool scan_wanted;              /* all that is wanted is to be gone through */
+	bool scanning_wanted;          /* it is being, from want_at on */
+	struct index_at want_at;
+	uint64_t want_scan_ns;         /* not before */
+	struct pathmap announced;
+	struct pathmap hashed;         /* node_hash.c */
+	unsigned hashing;
 	size_t announced_bytes;
 	struct fetches *fetches;
 	uint8_t incarnation[INCARNATION_BYTES], session[FRAME_ID_BYTES];
@@ -107,6 +126,13 @@ struct node {
 	uint64_t unheard_ns, unheard_last_ns; /* when something first could not be decided for want of a member that has looked through its tree; when last */
 	uint64_t began_ns, lost_ns;    /* when this process began; when a peer went down last */
 	bool context_news, intent_news; /* not in the index yet */
+	/*
+	 * What others told, and what came of it here, may be told a little later: those who told it tell it to the others as well, and who has said by then that it knows of it is
+	 * not told again. Where not everybody sees everybody it takes that much longer.
+	 */
+	uint64_t eager;                /* up to this position all is told at once */
+	uint64_t lazy_ns;              /* since when something waits; 0 = nothing does */
+	bool lazy;                     /* what is being noted may wait */
 	uint64_t position, wanted;     /* of the index: its last position, how many records are not held */
 	uint64_t temps;
 	unsigned jobs;                 /* under way, of any kind */
@@ -117,7 +143,8 @@ struct node {
 	bool scanning;                 /* the first scan is not over */
 	bool look_first;               /* what is to be looked at is so for the first scan */
 	uint64_t first_left;           /* paths that it has to look at yet */
-	bool pumping, again;
+	bool pumping, again, turn;     /* turn: nothing is started before its end */
+	bool looked;                   /* the last job looked: now it is the turn of one that applies, if there is one */
 	bool untimed;                  /* directories have another time than they should */
 	uint64_t times_ns;             /* when to look after them again */
 	uint64_t wake_ns;
@@ -154,6 +181,7 @@ void node_failed(struct node *n, int rc);
 int node_look(struct node *n, const char *path, size_t len, bool deep, bool hash, uint64_t after_ns);
 struct wait *node_wait(struct node *n, const char *path, size_t len, uint64_t after_ns); /* NULL without memory */
 void node_wait_over(struct node *n, const char *path, size_t len);
+void node_waits_over(struct node *n);  /* all of them */
 int node_intent(struct node *n, const char *path, const struct entry *e, const struct entry *from); /* from: NULL = not in place */
 void node_intent_over(struct node *n, const char *path);
 /* The index of p was compared with ours to the end. */
@@ -220,6 +248,8 @@ int node_tombs_load(struct node *n, struct index_txn *t);
 void node_tombs_due(struct node *n);
 int node_tombs_heard(struct node *n, const uint8_t *node, const struct vector *context); /* what it says that it knows */
 void node_tombs_unheard(struct node *n, const uint8_t *node);
+/* As it said since it came up; nothing, if it did not. ret is initialised. */
+int node_known_to(const struct node *n, const uint8_t *node, struct vector *ret);
 void node_tombs_free(struct node *n);
 
 /* --- node_look.c --- */
@@ -238,6 +268,23 @@ bool node_start_times(struct node *n); /* a job was started */
 
 /* --- node_want.c --- */
 bool node_start_apply(struct node *n);
+
+/* --- node_hash.c --- */
+/* The content at path is read by a job of its own, and then it is looked at again. */
+int node_hash_apart(struct node *n, const char *path, size_t len);
+bool node_hash_take(struct node *n, const char *path, size_t len, struct examine_hashed *ret); /* the caller's then; false: there is none */
+void node_hash_free(struct node *n);
+
+/* --- node_choose.c --- */
+/* It may be possible to have it now. r: what is wanted, or NULL: not known. */
+void node_want_soon(struct node *n, const char *path, size_t len, const struct index_record *r);
+void node_want_fetch(struct node *n, const char *path, size_t len); /* it is to be fetched, and too many are */
+int node_want_below(struct node *n, struct index_txn *t, const char *path, size_t len); /* a directory is there now */
+/* What may be possible to have now, one after the other, until `try` says something else than 0 (>0: that was enough). */
+typedef int (*node_try)(void *user, const char *path, size_t len);
+int node_candidates(struct node *n, struct index_txn *t, node_try try, void *user);
+void node_choose_free(struct node *n); /* nothing is wanted */
+
 void node_announce(struct node *n, const uint8_t *hash, const uint8_t *bytes, uint32_t len);
 void node_announced_free(struct node *n);
 

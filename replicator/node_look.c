@@ -9,6 +9,8 @@
 #include "node_impl.h"
 
 #define SUSPECT_AGAIN_NS (2 * EXAMINE_SUSPECT_NS)
+#define ENOUGH 8u /* files that are nearly too big for it: so much is read by one job */
+#define TOGETHER 4u /* so many are synced by one call, where that is to be had */
 
 struct look {
 	char *path;
@@ -16,6 +18,8 @@ struct look {
 	enum node_missing word;
 	struct index_record record;
 	struct examine_options o;
+	struct examine_hashed hashed;  /* o's, or not */
+	bool put_off;          /* the job had read enough before it came to this one */
 	uint64_t since_ns;
 	/* what came of it */
 	struct examine_result x;
@@ -40,6 +44,7 @@ static void job_free(struct node_job *j)
 		index_record_free(&l->looks[i].record);
 		examine_result_free(&l->looks[i].x);
 		buf_free(&l->looks[i].names);
+		examine_hashed_free(&l->looks[i].hashed);
 		free(l->looks[i].path);
 	}
 	free(l);
@@ -74,6 +79,17 @@ static int sync_found(struct tree *t, struct look *k)
 	return rc;
 }
 
+/* The same behind a sync of everything. */
+static int still_found(struct tree *t, const struct look *k)
+{
+	struct tree_stat st;
+	int rc = t->stat(t, k->path, &st);
+
+	if (rc)
+		return rc == -ENOENT || rc == -ENOTDIR || rc == -ELOOP ? -EBUSY : rc;
+	return k->x.found.unsettled || memcmp(&st.id, &k->x.stat.id, sizeof st.id) == 0 ? 0 : -EBUSY;
+}
+
 static int sync_name(struct tree *t, const char *path)
 {
 	char dir[ENTRY_PATH_MAX + 1];
@@ -87,24 +103,57 @@ static int sync_name(struct tree *t, const char *path)
 	return rc == -ENOENT || rc == -ENOTDIR || rc == -ELOOP ? 0 : rc;
 }
 
-static void look_one(struct node *n, struct look *k)
+static bool is_news(const struct look *k)
 {
-	struct tree *t = n->o.tree;
+	return !k->rc && k->path[0] && (k->x.verdict == EXAMINE_CHANGED || k->x.verdict == EXAMINE_GONE);
+}
 
-	if (k->path[0])
-		k->rc = examine(t, n->o.env, k->path, k->have ? &k->record : NULL, &k->o, &k->x);
-	if (k->rc)
-		return;
-	if (k->path[0] && k->x.verdict == EXAMINE_CHANGED && k->x.found.kind == ENTRY_FILE)
-		k->rc = sync_found(t, k);
-	if (!k->rc && k->path[0] && (k->x.verdict == EXAMINE_CHANGED || k->x.verdict == EXAMINE_GONE))
-		k->rc = sync_name(t, k->path);
-	if (k->rc == -EBUSY) {
-		k->rc = 0;
-		examine_result_free(&k->x);
-		k->x.verdict = EXAMINE_BUSY;
+static bool same_dir(const char *a, const char *b)
+{
+	const char *x = strrchr(a, '/'), *y = strrchr(b, '/');
+
+	return (!x && !y) || (x && y && x - a == y - b && memcmp(a, b, (size_t)(x - a)) == 0);
+}
+
+/*
+ * What was found is synced, contents and names, before it may be told of. Many files by one call, where the tree has that; then it is looked only whether each is
+ * still what was hashed. Else each file by itself, and each directory once for those that follow each other in it.
+ */
+static void sync_all(struct tree *t, struct look *looks, size_t count)
+{
+	const struct look *last = NULL;
+	size_t news = 0;
+	bool synced;
+
+	for (size_t i = 0; i < count; i++)
+		news += is_news(&looks[i]);
+	synced = news >= TOGETHER && t->sync_all(t) == 0;
+	for (size_t i = 0; i < count; i++) {
+		struct look *k = &looks[i];
+
+		if (!is_news(k))
+			continue;
+		if (k->x.verdict == EXAMINE_CHANGED && k->x.found.kind == ENTRY_FILE)
+			k->rc = synced ? still_found(t, k) : sync_found(t, k);
+		if (k->rc == -EBUSY) {
+			k->rc = 0;
+			examine_result_free(&k->x);
+			k->x.verdict = EXAMINE_BUSY;
+		}
 	}
-	if (k->rc || !k->deep || (k->path[0] && k->x.verdict != EXAMINE_SAME && k->x.verdict != EXAMINE_CHANGED))
+	for (size_t i = 0; i < count && !synced; i++) {
+		struct look *k = &looks[i];
+
+		if (!is_news(k))
+			continue;
+		k->rc = last && same_dir(last->path, k->path) ? last->rc : sync_name(t, k->path);
+		last = k;
+	}
+}
+
+static void list_one(struct tree *t, struct look *k)
+{
+	if (k->rc || !k->deep || k->put_off || (k->path[0] && k->x.verdict != EXAMINE_SAME && k->x.verdict != EXAMINE_CHANGED))
 		return;
 	k->rc = t->list(t, k->path, note_name, &k->names);
 	k->listed = !k->rc;
@@ -115,14 +164,24 @@ static void look_one(struct node *n, struct look *k)
 static void run(struct node_job *j)
 {
 	struct look_job *l = (struct look_job *)(void *)j;
+	struct tree *t = l->n->o.tree;
+	uint64_t read = 0;
 	bool gone = false;
 
 	for (size_t i = 0; i < l->count; i++) {
-		look_one(l->n, &l->looks[i]);
-		gone |= l->looks[i].x.verdict == EXAMINE_GONE || !l->looks[i].path[0];
+		struct look *k = &l->looks[i];
+
+		k->put_off = k->path[0] && !k->held && read >= ENOUGH * l->n->o.hash_apart;
+		if (k->path[0] && !k->put_off)
+			k->rc = examine(t, l->n->o.env, k->path, k->have ? &k->record : NULL, &k->o, &k->x);
+		read += k->x.read ? k->x.stat.id.size : 0;
+		gone |= k->x.verdict == EXAMINE_GONE || !k->path[0];
 	}
+	sync_all(t, l->looks, l->count);
+	for (size_t i = 0; i < l->count; i++)
+		list_one(t, &l->looks[i]);
 	/* A tree that is not there has no files: nobody deleted them (R5). */
-	l->alive = gone ? l->n->o.tree->alive(l->n->o.tree) : 0;
+	l->alive = gone ? t->alive(t) : 0;
 }
 
 /* --- done: on the core --- */
@@ -247,6 +306,34 @@ static int conclude_listing(struct node *n, struct index_txn *t, struct look *k)
 	return rc;
 }
 
+/* The longer it has been so, the later it is looked at again: not so late that it matters, and an event comes before that. */
+static uint64_t pause(const struct node *n, const struct look *k)
+{
+	uint64_t for_ns = k->since_ns ? node_now(n) - k->since_ns : 0;
+
+	return for_ns / 4 < NODE_AGAIN_NS ? NODE_AGAIN_NS : for_ns / 4 < NODE_AGAIN_MOST_NS ? for_ns / 4 : NODE_AGAIN_MOST_NS;
+}
+
+/* It is neither busy nor unreadable: it is only not its turn. */
+static int put_off(struct node *n, struct look *k, bool first, uint64_t after_ns)
+{
+	int rc = look_later(n, k, first, after_ns);
+	struct dirty *d = (struct dirty *)(void *)pathmap_get(&n->dirty, k->path, strlen(k->path));
+
+	n->look_first = false;
+	if (d && !k->since_ns)
+		d->since_ns = 0;
+	return rc;
+}
+
+/* The first scan waits for that, but not for ever for one that changes all the time: since_ns is when that was first seen. */
+static int read_apart(struct node *n, struct look *k)
+{
+	int rc = put_off(n, k, k->first && (!k->since_ns || node_now(n) - k->since_ns < NODE_DEFER_NS), NODE_AGAIN_MOST_NS);
+
+	return rc ? rc : node_hash_apart(n, k->path, strlen(k->path));
+}
+
 static int conclude(struct node *n, struct index_txn *t, struct look *k)
 {
 	bool suspect = k->x.suspect;
@@ -256,10 +343,14 @@ static int conclude(struct node *n, struct index_txn *t, struct look *k)
 		return look_later(n, k, k->first, 0);
 	if (k->rc) { /* what cannot be read keeps the scan from ending, but not for ever */
 		node_failed(n, k->rc);
-		return look_later(n, k, k->first && (!k->since_ns || node_now(n) - k->since_ns < NODE_DEFER_NS), NODE_AGAIN_NS);
+		return look_later(n, k, k->first && (!k->since_ns || node_now(n) - k->since_ns < NODE_DEFER_NS), pause(n, k));
 	}
+	if (k->put_off)
+		return put_off(n, k, k->first, 0);
+	if (k->path[0] && k->x.verdict == EXAMINE_LONG)
+		return read_apart(n, k);
 	if (k->path[0] && k->x.verdict == EXAMINE_BUSY)
-		return look_later(n, k, false, NODE_AGAIN_NS);
+		return look_later(n, k, false, pause(n, k));
 	begin_concluding(n, k);
 	if (k->path[0])
 		rc = node_found(n, t, k->path, &k->x);
@@ -353,6 +444,9 @@ static int add(struct node *n, struct index_txn *t, struct look_job *l, struct d
 	k->deep = d->deep;
 	k->o.hash_anyway = d->hash;
 	k->o.stop = &n->hurry;
+	k->o.apart = n->o.hash_apart;
+	if (node_hash_take(n, d->at.path, d->at.len, &k->hashed))
+		k->o.hashed = &k->hashed;
 	k->first = d->first;
 	k->held = d->held;
 	k->told = d->told;

@@ -64,6 +64,15 @@ int node_tombs_heard(struct node *n, const uint8_t *node, const struct vector *c
 	return vector_copy(context, &h->context);
 }
 
+int node_known_to(const struct node *n, const uint8_t *node, struct vector *ret)
+{
+	const struct heard *h = n->heard;
+
+	while (h && memcmp(h->node, node, sizeof h->node) != 0)
+		h = h->next;
+	return h ? vector_copy(&h->context, ret) : 0;
+}
+
 static bool covered_by(const struct node *n, const uint8_t *node, const struct dot *d)
 {
 	const struct heard *h = n->heard;

@@ -12,7 +12,8 @@
 #include "err.h"
 #include "node_impl.h"
 
-#define CANDIDATES (4 * NODE_BATCH)
+#define COPIED_MOST (64u << 20)       /* bytes that a job copies here: others wait for it */
+#define CANDIDATES (4 * NODE_BATCH) /* planned at a time */
 #define LOST_NS 30000000000ull        /* so long nobody held it: it is lost */
 
 struct want {
@@ -35,51 +36,71 @@ enum plan { PLAN_ITEM, PLAN_LATER, PLAN_DECIDED };
 
 /* --- contents that came with their announcement --- */
 
+static void free_announced(struct node *n, struct announced *a)
+{
+	pathmap_remove(&n->announced, &a->at);
+	n->announced_bytes -= a->len;
+	free(a);
+}
+
+/* Makes room: what was announced long ago belongs to a version that another has followed, or is had in another way. */
+static void drop_old(struct node *n)
+{
+	uint64_t now = node_now(n);
+
+	while (n->announced.first && now - ((struct announced *)(void *)n->announced.first)->since_ns >= NODE_INLINE_KEEP_NS)
+		free_announced(n, (struct announced *)(void *)n->announced.first);
+}
+
 void node_announce(struct node *n, const uint8_t *hash, const uint8_t *bytes, uint32_t len)
 {
 	struct announced *a;
 	uint8_t list[HASH_BYTES], h[HASH_BYTES];
 
-	if (len > NODE_INLINE_MOST - n->announced_bytes)
+	if (len > n->o.inline_most - n->announced_bytes)
+		drop_old(n);
+	if (len > n->o.inline_most - n->announced_bytes)
 		return;
 	hash_blake2b(bytes, len, list);
 	hash_blake2b(list, len ? HASH_BYTES : 0, h);
 	if (memcmp(h, hash, HASH_BYTES) != 0)
 		return;
 	a = malloc(sizeof *a + len);
-	if (!a)
+	if (!a || pathmap_add(&n->announced, (const char *)hash, HASH_BYTES, &a->at)) {
+		free(a);
 		return;
-	memcpy(a->hash, hash, HASH_BYTES);
+	}
+	a->since_ns = node_now(n);
 	a->len = len;
 	memcpy(a->bytes, bytes, len);
-	a->next = n->announced;
-	n->announced = a;
 	n->announced_bytes += len;
 }
 
+bool node_full(struct node *n)
+{
+	if (!n->tree_job || n->announced_bytes < n->o.inline_most / 2)
+		return false;
+	drop_old(n);
+	return n->announced_bytes >= n->o.inline_most / 2;
+}
+
+/* The item's from now on. */
 static struct announced *take_announced(struct node *n, const struct entry *e)
 {
-	for (struct announced **at = &n->announced; *at; at = &(*at)->next) {
-		struct announced *a = *at;
+	struct announced *a = (struct announced *)(void *)pathmap_get(&n->announced, (const char *)e->hash, HASH_BYTES);
 
-		if (a->len != e->size || memcmp(a->hash, e->hash, HASH_BYTES) != 0)
-			continue;
-		*at = a->next;
-		n->announced_bytes -= a->len;
-		return a;
-	}
-	return NULL;
+	if (!a || a->len != e->size)
+		return NULL;
+	pathmap_remove(&n->announced, &a->at);
+	n->announced_bytes -= a->len;
+	return a;
 }
 
 void node_announced_free(struct node *n)
 {
-	while (n->announced) {
-		struct announced *a = n->announced;
-
-		n->announced = a->next;
-		free(a);
-	}
-	n->announced_bytes = 0;
+	while (n->announced.first)
+		free_announced(n, (struct announced *)(void *)n->announced.first);
+	pathmap_free(&n->announced);
 }
 
 /* --- the job --- */
@@ -131,6 +152,8 @@ static int note_applied(struct node *n, struct index_txn *t, struct want *w, str
 		rc = node_look_at_links(n, t, w->path, i->stat.ino, NULL);
 	node_wait_over(n, w->path, len);
 	node_intent_over(n, w->path);
+	if (!rc && w->want.kind == ENTRY_DIR && !w->want.deleted)
+		rc = node_want_below(n, t, w->path, len);
 	return rc;
 }
 
@@ -184,7 +207,9 @@ static void done(struct node_job *j)
 	if (!rc) {
 		for (size_t i = 0; i < a->count && !rc; i++)
 			rc = conclude(n, t, &a->wants[i], &a->items[i]);
+		n->lazy = true; /* that we hold it as well */
 		rc = node_commit(n, t, rc);
+		n->lazy = false;
 	}
 	if (rc) { /* nothing was noted, the intents are in the index: looking will tell */
 		node_failed(n, rc);
@@ -455,8 +480,13 @@ static int plan_fetch(struct node *n, struct index_txn *t, const char *path, str
 	if (rc == 1)
 		return 0;
 	*ret = PLAN_LATER;
+	if (rc == -EBUSY) {
+		node_want_fetch(n, path, strlen(path));
+		node_wait_over(n, path, strlen(path));
+		return 0;
+	}
 	w = node_wait(n, path, strlen(path), UINT64_MAX);
-	if (rc && rc != -EBUSY)
+	if (rc)
 		node_failed(n, rc);
 	if (!w)
 		return -ENOMEM;
@@ -605,72 +635,71 @@ static int fill(struct node *n, const char *path, struct index_record *r, struct
 	return 0;
 }
 
-struct candidates { struct node *n; struct buf paths; unsigned count; uint64_t now; };
+struct choice { struct node *n; struct index_txn *t; struct apply_job *a; unsigned planned; uint64_t copied; bool decided; };
 
-static int note_candidate(void *user, const char *path, size_t len, const struct index_record *r)
+static void unchoose(struct apply_job *a)
 {
-	struct candidates *c = user;
-	const struct wait *w = (const struct wait *)(const void *)pathmap_get(&c->n->waits, path, len);
+	struct want *w = &a->wants[--a->count];
 
-	(void)r;
-	if ((w && w->due_ns > c->now) || pathmap_get(&c->n->intents, path, len))
-		return 0;
-	buf_str16(&c->paths, path, len);
-	return c->paths.err ? c->paths.err : ++c->count >= CANDIDATES;
+	free(w->path);
+	free(w->content);
+	free(w->copy_from);
+	free(w->link_from);
+	memset(w, 0, sizeof *w);
+	entry_init(&w->want);
+	entry_init(&w->disk);
+	memset(&a->items[a->count], 0, sizeof a->items[0]);
 }
 
-static int choose(struct node *n, struct index_txn *t, struct apply_job *a, bool *ret_decided)
+static int choose_one(void *user, const char *path, size_t len)
 {
-	struct candidates all = { n, BUF_INIT, 0, node_now(n) };
+	struct choice *c = user;
+	struct apply_job *a = c->a;
+	struct want *w = &a->wants[a->count];
+	struct apply_item *i = &a->items[a->count];
+	enum plan p = PLAN_LATER;
 	struct index_record r;
-	struct cursor c;
-	int rc = index_wanted(t, UINT32_MAX, note_candidate, &all);
+	int rc;
 
-	if (rc > 0)
-		rc = 0;
 	index_record_init(&r);
-	c = cursor_make(all.paths.data, all.paths.len);
-	while (!rc && cursor_left(&c) && a->count < NODE_BATCH) {
-		struct want *w = &a->wants[a->count];
-		struct apply_item *i = &a->items[a->count];
-		enum plan p = PLAN_LATER;
-		size_t len;
-		const char *path = (const char *)cursor_str16(&c, &len);
-
-		w->path = strndup(path, len);
-		a->count++; /* what is half made is freed with the job */
-		rc = w->path ? index_get(t, path, len, &r) : -ENOMEM;
-		if (!rc && !r.held && !group_under_way(a, &r))
-			rc = plan(n, t, w->path, &r, w, i, &p);
-		if (!rc && p == PLAN_ITEM)
-			rc = fill(n, w->path, &r, w, i);
-		*ret_decided |= p == PLAN_DECIDED;
-		if (!rc && p != PLAN_ITEM) {
-			a->count--;
-			free(w->path);
-			free(w->content);
-			free(w->copy_from);
-			free(w->link_from);
-			memset(w, 0, sizeof *w);
-			memset(i, 0, sizeof *i);
-		}
+	w->path = strndup(path, len);
+	a->count++; /* what is half made is freed with the job */
+	rc = w->path ? index_get(c->t, path, len, &r) : -ENOMEM;
+	if (rc == -ENOENT || (!rc && r.held)) {
+		node_wait_over(c->n, path, len);
+		rc = 0;
+	} else if (!rc && group_under_way(a, &r)) {
+		node_want_soon(c->n, path, len, &r);
+	} else if (!rc) {
+		rc = plan(c->n, c->t, w->path, &r, w, i, &p);
 	}
-	n->again |= !rc && !a->count && all.count == CANDIDATES; /* those behind them */
+	if (!rc && p == PLAN_ITEM && i->copy_from)
+		c->copied += r.known.size;
+	if (!rc && p == PLAN_ITEM)
+		rc = fill(c->n, w->path, &r, w, i);
+	if (!rc && p == PLAN_DECIDED) {
+		c->decided = true;
+		node_want_soon(c->n, path, len, &r);
+	}
+	if (!rc && p != PLAN_ITEM)
+		unchoose(a);
 	index_record_free(&r);
-	buf_free(&all.paths);
-	return rc;
+	return rc ? rc : a->count == NODE_BATCH || c->copied >= COPIED_MOST || ++c->planned >= CANDIDATES;
 }
 
 bool node_start_apply(struct node *n)
 {
+	struct choice c = { .n = n };
 	struct apply_job *a;
 	struct index_txn *t;
-	bool decided = false;
 	int rc;
 
 	fetch_sweep(n->fetches);
-	if (!n->wanted)
+	if (!n->wanted) {
+		node_choose_free(n);
+		node_waits_over(n);
 		return false;
+	}
 	a = calloc(1, sizeof *a);
 	if (!a) {
 		node_failed(n, -ENOMEM);
@@ -682,13 +711,17 @@ bool node_start_apply(struct node *n)
 	}
 	rc = index_begin(n->o.index, true, &t);
 	if (!rc) {
-		rc = choose(n, t, a, &decided);
-		if (rc || decided || a->count)
+		c.t = t;
+		c.a = a;
+		rc = node_candidates(n, t, choose_one, &c);
+		if (rc || c.decided || a->count)
 			rc = node_commit(n, t, rc);
 		else
 			index_abort(t);
 	}
-	n->again |= decided && !rc;
+	n->again |= c.decided && !rc;
+	if (!a->count && n->fresh.count + n->fresh_dirs.count) /* those behind them, when others had their turn */
+		node_wake(n, node_now(n));
 	if (rc || !a->count) {
 		for (size_t i = 0; i < a->count; i++)
 			node_intent_over(n, a->wants[i].path);

@@ -9,7 +9,7 @@
  * Nothing here decides anything: no call looks at the index, retries, or cleans up behind a failure. Each does one thing that either happened
  * or did not, in one system call where other processes could see a difference (publish, withdraw).
  *
- * Durability: nothing is durable before sync_file, sync_dir or sync_notes says so. publish and withdraw are atomic to every reader; after
+ * Durability: nothing is durable before sync_file, sync_dir, sync_all or sync_notes says so. publish and withdraw are atomic to every reader; after
  * power loss the old or the new name is there.
  *
  * Threads: any number may call, on different temps and paths. Calls block for disk, never for anything else; a file on a dead mount gives an error.
@@ -105,8 +105,11 @@ struct tree {
 	/* --- durability --- */
 	int (*sync_file)(struct tree_file *f);
 	int (*sync_dir)(struct tree *t, const char *path);     /* names in it; "" = the root */
-	/* True where one fsync covers all that was done before (clonefs): a batch then needs one sync_file. */
-	bool one_sync;
+	/*
+	 * All that was done to the tree and its corner before this call, contents and names, is durable: one call in place of many of the two above. -EOPNOTSUPP: not to be
+	 * had here, or not now (it would wait long for what others write, or the disk has failed): each is to be synced by itself, and says itself what is wrong with it.
+	 */
+	int (*sync_all)(struct tree *t);
 
 	/* --- is it still the tree? --- */
 	/* 0: the root is the directory that was opened, on the same file system, and the corner is there; -ESTALE otherwise. */

@@ -507,7 +507,7 @@ static int open_tree(const char *dir, bool ours, struct tree **ret)
 		posix_free(&p->t);
 		return rc;
 	}
-	p->t.one_sync = is_clonefs(p->dev);
+	posix_sync_functions(p, is_clonefs(p->dev));
 	/* A lease that is broken sends this; unhandled it would end the process. */
 	signal(SIGIO, SIG_IGN);
 	*ret = &p->t;

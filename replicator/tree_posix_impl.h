@@ -9,6 +9,7 @@
 
 #include <dirent.h>
 #include <pthread.h>
+#include <stdatomic.h>
 #include <sys/stat.h>
 #include <sys/types.h>
 
@@ -24,6 +25,10 @@ struct posix_tree {
 	int root, corner, tmp, trash;
 	dev_t dev;
 	ino_t ino;
+	/* tree_posix_sync.c */
+	enum posix_sync { POSIX_SYNC_EACH, POSIX_SYNC_FS, POSIX_SYNC_ONE } sync;
+	atomic_uint_fast64_t sync_rate;        /* bytes a second */
+	atomic_bool sync_failed;
 	pthread_mutex_t owners_mu;
 	struct owner owners[2][OWNERS_CACHED]; /* users, groups; under owners_mu */
 };
@@ -54,5 +59,7 @@ int posix_dress_fd(struct posix_tree *p, int fd, const struct entry *e, bool *re
 void posix_make_functions(struct tree *t);
 /* --- tree_posix_trash.c --- */
 void posix_trash_functions(struct tree *t);
+/* --- tree_posix_sync.c: fills in sync_all. one: a sync of anything syncs all that was done before (clonefs) --- */
+void posix_sync_functions(struct posix_tree *p, bool one);
 
 #endif

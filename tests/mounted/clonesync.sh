@@ -238,6 +238,11 @@ rm -r "$W/state-2" "$W/tree-2"
 member_start 2
 check "it joins as a new one" timeout 30 "$CLONESYNC" wait --in-sync --timeout 25 -s "$W/state-2"
 check "and has it all" settled $SLOW 0 1 2
+# --- more at once than is kept of what comes with its announcement: the sender waits, nothing is lost
+mkdir "$W/much"
+for ((i = 0; i < 3000; i++)); do echo "$i" > "$W/much/$i" && truncate -s 12000 "$W/much/$i" && echo "$RANDOM" >> "$W/much/$i"; done
+mv "$W/much" "$W/tree-1/much"
+check "3,000 files at once" settled 60 0 1 2
 for n in 0 1 2 4; do
 	member_end $n
 	is $? 0 "$n ends in order"

@@ -71,7 +71,7 @@ static bool quiet(const struct machine *m)
 	struct node_status s;
 
 	node_status(m->node, &s);
-	return !m->events && !s.dirty && !m->todo && !m->over;
+	return !m->events && !s.dirty && !m->todo && !m->over && !m->slow;
 }
 
 static void judge_one(struct machine *m, struct index_txn *t, unsigned of, const struct seen *s)

@@ -23,7 +23,7 @@ static void lose_disk(struct machine *m, struct machine *image)
 	machine_kill(m);
 	ledger_unfirm(m, true);
 	simtree_clear(&m->tree);
-	m->tree.emptied = false;
+	m->tree.emptied = m->tree.restoring = false;
 	machine_forget_index(m);
 	if (image) {
 		simtree_copy(&image->tree, &m->tree);
@@ -86,7 +86,7 @@ static void bring_back(struct world *w, struct backup *b)
 	machine_kill(m);
 	ledger_unfirm(m, true);
 	simtree_clear(&m->tree);
-	m->tree.emptied = false;
+	m->tree.emptied = m->tree.restoring = false;
 	simtree_copy(&b->m.tree, &m->tree);
 	m->owners = b->m.owners;
 	if (index) {
@@ -127,7 +127,7 @@ static void empty_tree(struct machine *m)
 	uint8_t *before;
 	size_t had = 0;
 
-	if (!m->node || m->tree.emptied || m->tree.missing || !machine_idle(m))
+	if (!m->node || m->tree.emptied || m->tree.restoring || m->tree.missing || !machine_idle(m))
 		return;
 	for (size_t i = 0; i < m->tree.now.count; i++)
 		had += strncmp(m->tree.now.all[i].path, TREE_CORNER, strlen(TREE_CORNER)) != 0;
@@ -146,13 +146,13 @@ static void empty_tree(struct machine *m)
 	ledger_after(m, before);
 	m->tree.emptied = true;
 	m->w->emptied++;
-	machine_event(m, "", true);
+	machine_event(m, "", true, false);
 }
 
 bool machine_go_on(struct machine *m)
 {
 	struct node_status s;
-	bool deleted = !m->tree.emptied || m->w->brk == SYNC_BREAK_MISSING_ASKED;
+	bool deleted = (!m->tree.emptied && !m->tree.restoring) || m->w->brk == SYNC_BREAK_MISSING_ASKED;
 
 	if (!m->node || m->crashed)
 		return false;
@@ -161,8 +161,10 @@ bool machine_go_on(struct machine *m)
 		return false;
 	world_say(m->w, "%u halted for %llu of %llu, and is told that they %s", m->number, (unsigned long long)s.missing, (unsigned long long)s.missing_of,
 		  deleted ? "were deleted" : "were not");
-	if (!node_go_on(m->node, s.question, deleted))
+	if (!node_go_on(m->node, s.question, deleted)) {
+		m->tree.restoring |= m->tree.emptied;
 		m->tree.emptied = false;
+	}
 	return true;
 }
 
@@ -212,11 +214,11 @@ static void something_happens(struct world *w, struct backup *b, uint64_t *crash
 			free(e);
 		}
 		m->events_end = &m->events;
-		machine_event(m, "", true);
+		machine_event(m, "", true, false);
 	} else if (what < 93) {
 		world_say(w, "the root of %u is gone", m->number);
 		m->tree.missing = true;
-		machine_event(m, "", true);
+		machine_event(m, "", true, false);
 	} else if (what == 93) {
 		forget_somebody(m, false);
 	} else if (what == 94) {
@@ -415,6 +417,8 @@ int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_r
 	w->meta_permille = world_chance(w, 300) ? 700 : 80;
 	w->user_permille = (unsigned)world_random(w, 120);
 	w->keep_ns = world_chance(w, 300) ? 5000000000ull + world_random(w, 20000000000ull) : TRASH_KEEP_NS;
+	w->hash_apart = world_chance(w, 300) ? 1 + world_random(w, 300) : 0;
+	w->inline_most = world_chance(w, 300) ? 1 + world_random(w, 1000) : 0;
 	w->missing_percent = world_chance(w, 350) ? 50 : 101;
 	w->tombs_ns = world_chance(w, 400) ? 100000000ull + world_random(w, world_chance(w, 500) ? 1000000000ull : 20000000000ull) : 0;
 	w->user_ops_most = 10 + world_random(w, 100);

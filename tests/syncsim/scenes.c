@@ -106,7 +106,7 @@ static void gone_unseen(struct world *w, bool linked)
 	run_for(w, 10 * SECOND);
 	edit = user_put(&w->m[1], "a/f", 100);
 	run_for(w, linked ? 0 : 10 * SECOND);
-	machine_event(&w->m[0], "", true);
+	machine_event(&w->m[0], "", true, false);
 	run_for(w, 10 * SECOND);
 	cut_off(w, 0, false);
 	world_rest(w);
@@ -159,9 +159,9 @@ static void gone_beside_a_listing(struct world *w)
 		t[i] = user_put(&w->m[0], name, 100);
 	world_rest(w);
 	vanish(&w->m[0], "");
-	node_dirty(w->m[0].node, "k", 1, false); /* the first job is under way with it when the others come */
-	node_dirty(w->m[0].node, "l", 1, false);
-	node_dirty(w->m[0].node, "", 0, true);
+	node_dirty(w->m[0].node, "k", 1, false, false); /* the first job is under way with it when the others come */
+	node_dirty(w->m[0].node, "l", 1, false, false);
+	node_dirty(w->m[0].node, "", 0, true, false);
 	run_for(w, 20 * SECOND);
 	EXPECT(w, status_of(&w->m[0]).halted && status_of(&w->m[0]).missing >= 5);
 	for (unsigned i = 1; i < 6; i++)
@@ -184,13 +184,13 @@ static void a_word_for_each_question(struct world *w)
 	world_rest(w);
 	for (name[0] = 'f'; name[0] < 'f' + 6; name[0]++)
 		vanish(&w->m[0], name);
-	machine_event(&w->m[0], "", true);
+	machine_event(&w->m[0], "", true, false);
 	run_for(w, 20 * SECOND);
 	question = status_of(&w->m[0]).question;
 	EXPECT(w, status_of(&w->m[0]).missing == 6 && question);
 	for (; name[0] < 'f' + 9; name[0]++) {
 		vanish(&w->m[0], name);
-		machine_event(&w->m[0], name, false);
+		machine_event(&w->m[0], name, false, false);
 	}
 	run_for(w, SECOND);
 	EXPECT(w, node_go_on(w->m[0].node, question + 1, true) == -ESRCH);

@@ -218,7 +218,7 @@ void names_taken(struct sim_tree *s, const char *temp, const char *path)
 void tree_tell(struct sim_tree *s, const char *path)
 {
 	if (!names_in_corner(path))
-		machine_event(s->m, path, simtree_is_dir(s, path));
+		machine_event(s->m, path, simtree_is_dir(s, path), false);
 }
 
 /* --- what happens at each call --- */

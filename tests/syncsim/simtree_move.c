@@ -169,6 +169,24 @@ static int sim_sync_dir(struct tree *t, const char *path)
 	return rc;
 }
 
+/* Half of the time it is not to be had. */
+static int sim_sync_all(struct tree *t)
+{
+	struct sim_tree *s = sim_of(t);
+	int rc = tree_enter(t, true);
+
+	if (rc || world_chance(s->m->w, 500))
+		return rc ? rc : -EOPNOTSUPP;
+	if (s->m->w->brk == SYNC_BREAK_SYNC_LIES)
+		return 0;
+	for (size_t i = 0; i < s->now.count; i++)
+		if (s->now.all[i].in->kind == ENTRY_FILE)
+			save(s->now.all[i].in);
+	s->past_count = 0;
+	tree_leave(t);
+	return 0;
+}
+
 static void lose_content(struct world *w, struct inode *in)
 {
 	size_t half;
@@ -262,6 +280,7 @@ void simtree_init(struct sim_tree *s, struct machine *m)
 	simtree_trash(&s->t);
 	s->t.sync_file = sim_sync_file;
 	s->t.sync_dir = sim_sync_dir;
+	s->t.sync_all = sim_sync_all;
 	s->t.alive = sim_alive;
 	s->t.token_get = sim_token_get;
 	s->t.token_put = sim_token_put;

@@ -72,6 +72,8 @@ static uint64_t boot_ns(struct env *e)
 {
 	struct machine *m = of_env(e);
 
+	/* Time goes by while the core thinks, too. */
+	m->w->now_ns += world_chance(m->w, 2) ? world_random(m->w, 3000000) : 100;
 	if (m->w->brk == SYNC_BREAK_BOOT_JUMPS && world_chance(m->w, 1))
 		m->booted_ns -= 3600000000000ull; /* as a wall clock may */
 	return m->w->now_ns - m->booted_ns + 1000000000;
@@ -137,6 +139,8 @@ static size_t host_queued(struct node_host *h, void *link)
 
 static void host_close(struct node_host *h, void *link, const char *why)
 {
+	if (strcmp(why, err_text(ERR_CORRUPT)) == 0)
+		world_violation(of_host(h)->w, "%u cannot take a frame of %u: %s", of_host(h)->number, ((struct sim_link *)link)->other->number, why);
 	world_say(of_host(h)->w, "%u closes its link to %u: %s", of_host(h)->number, ((struct sim_link *)link)->other->number, why);
 	((struct sim_link *)link)->closing = true;
 }
@@ -145,7 +149,9 @@ static void wake_at(struct node_host *h, uint64_t at)
 {
 	struct machine *m = of_host(h);
 
-	at = m->w->now_ns + (at > boot_ns(&m->env) ? at - boot_ns(&m->env) : 0);
+	uint64_t boot = boot_ns(&m->env);
+
+	at = m->w->now_ns + (at > boot ? at - boot : 0);
 	if (!m->alarm_ns || at < m->alarm_ns)
 		m->alarm_ns = at;
 }
@@ -273,7 +279,7 @@ void world_cut(struct world *w, unsigned a, unsigned b, bool cut)
 
 /* --- processes --- */
 
-void machine_event(struct machine *m, const char *path, bool deep)
+void machine_event(struct machine *m, const char *path, bool deep, bool writing)
 {
 	struct sim_event *e;
 
@@ -286,6 +292,7 @@ void machine_event(struct machine *m, const char *path, bool deep)
 		abort();
 	strcpy(e->path, path);
 	e->deep = deep;
+	e->writing = writing;
 	e->next = NULL;
 	*m->events_end = e;
 	m->events_end = &e->next;
@@ -300,47 +307,6 @@ static void drop_events(struct machine *m)
 		free(e);
 	}
 	m->events_end = &m->events;
-}
-
-static void index_path(const struct machine *m, const char *name, char *ret, size_t cap)
-{
-	snprintf(ret, cap, "%s/%s", m->dir, name);
-}
-
-static void copy_file(const char *from, const char *to)
-{
-	char b[65536];
-	int in = open(from, O_RDONLY | O_CLOEXEC), out = open(to, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-	ssize_t n;
-
-	if (in < 0 || out < 0)
-		abort();
-	while ((n = read(in, b, sizeof b)) > 0)
-		if (write(out, b, (size_t)n) != n)
-			abort();
-	close(in);
-	close(out);
-}
-
-void machine_copy_index(const struct machine *from, struct machine *to, const char *name)
-{
-	char a[256], b[256];
-
-	index_path(from, "data.mdb", a, sizeof a);
-	index_path(to, name, b, sizeof b);
-	if (access(a, F_OK) == 0)
-		copy_file(a, b);
-}
-
-void machine_forget_index(struct machine *m)
-{
-	static const char *const names[] = { "data.mdb", "lock.mdb", "old.mdb" };
-	char path[256];
-
-	for (size_t i = 0; i < 3; i++) {
-		index_path(m, names[i], path, sizeof path);
-		unlink(path);
-	}
 }
 
 static void end_process(struct machine *m)
@@ -370,6 +336,7 @@ static void end_process(struct machine *m)
 	m->index = NULL;
 	drop_events(m);
 	m->alarm_ns = 0;
+	m->turn = 0;
 	m->die_at = 0;
 	m->crashed = false;
 }
@@ -411,10 +378,10 @@ void machine_power_loss(struct machine *m)
 	machine_kill(m);
 	world_say(m->w, "%u loses power", m->number);
 	machine_reset(m);
-	index_path(m, "old.mdb", old, sizeof old);
-	index_path(m, "data.mdb", now, sizeof now);
+	machine_index_path(m, "old.mdb", old, sizeof old);
+	machine_index_path(m, "data.mdb", now, sizeof now);
 	if (access(old, F_OK) == 0 && world_chance(m->w, 500)) { /* far more than LMDB would lose: what it knew of deletions may be gone */
-		copy_file(old, now);
+		simindex_copy(old, now);
 		ledger_unfirm(m, true);
 	}
 	ledger_unfirm(m, false);
@@ -428,7 +395,8 @@ void machine_boot(struct machine *m)
 				  .peers = (unsigned)__builtin_popcount(m->seeds),
 				  .limit_rate = (m->w->seed + m->number) % 5 == 0 ? 40000 : 0, /* a file of many blocks takes ten seconds */
 				  .trash_keep_ns = m->w->keep_ns, .tombs_keep_ns = m->w->tombs_ns,
-				  .missing_percent = m->w->missing_percent, .missing_most = 1 };
+				  .missing_percent = m->w->missing_percent, .missing_most = 1,
+				  .inline_most = m->w->inline_most, .hash_apart = m->w->hash_apart };
 	uint8_t id[INDEX_ID_BYTES];
 	int rc;
 
@@ -445,6 +413,7 @@ void machine_boot(struct machine *m)
 	memcpy(o.node, m->key, sizeof o.node);
 	memcpy(o.boot, m->boot, sizeof o.boot);
 	m->alarm_ns = 0;
+	m->turn = 0;
 	m->due = false;
 	rc = node_start(&o, &m->node);
 	if (rc) {
@@ -512,7 +481,7 @@ void machine_rejoin(struct machine *m)
 
 bool machine_idle(const struct machine *m)
 {
-	return m->node && !m->crashed && !m->todo && !m->over && !m->events && node_idle(m->node);
+	return m->node && !m->crashed && !m->todo && !m->over && !m->events && !m->turn && node_idle(m->node);
 }
 
 /* --- who goes next --- */
@@ -591,7 +560,7 @@ static void take_event(struct machine *m)
 	m->events = e->next;
 	if (!m->events)
 		m->events_end = &m->events;
-	node_dirty(m->node, e->path, strlen(e->path), e->deep);
+	node_dirty(m->node, e->path, strlen(e->path), e->deep, e->writing);
 	free(e);
 }
 
@@ -636,12 +605,40 @@ static uint64_t choices(struct machine *m, uint64_t which, bool act)
 	CHOICE(m->events ? 1u : 0u, take_event(m));
 	CHOICE(m->alarm_ns && m->alarm_ns <= m->w->now_ns ? 1u : 0u, (m->alarm_ns = 0, node_tick(m->node)));
 	for (unsigned i = 0; i < m->w->count; i++) {
-		CHOICE(m->links[i].peer && m->links[i].in ? 1u : 0u, take_frame(m, &m->links[i]));
+		CHOICE(m->links[i].peer && m->links[i].in && !node_full(m->node) ? 1u : 0u, take_frame(m, &m->links[i]));
 		CHOICE(m->links[i].peer && m->links[i].closing ? 1u : 0u, link_down(m, &m->w->m[i]));
 		CHOICE(i != m->number && can_link(m, &m->w->m[i]) ? 1u : 0u, link_up(m, &m->w->m[i]));
 	}
 #undef CHOICE
 	return n;
+}
+
+/* One of the things that machine m can do, alone or as a part of a turn. */
+static void act(struct machine *m, uint64_t which)
+{
+	if (!m->turn && world_chance(m->w, 100)) {
+		m->turn = 2 + (unsigned)world_random(m->w, 8);
+		node_turn_begin(m->node);
+	}
+	choices(m, which, true);
+	if (m->node && m->turn && --m->turn == 0)
+		node_turn_end(m->node);
+}
+
+static bool end_turns(struct world *w)
+{
+	bool any = false;
+
+	for (unsigned i = 0; i < w->count; i++) {
+		struct machine *m = &w->m[i];
+
+		if (!m->node || !m->turn)
+			continue;
+		m->turn = 0;
+		node_turn_end(m->node);
+		any = true;
+	}
+	return any;
 }
 
 bool world_step(struct world *w)
@@ -656,6 +653,8 @@ bool world_step(struct world *w)
 		if (w->m[i].slow && w->m[i].slow_ns < alarm)
 			alarm = w->m[i].slow_ns;
 	}
+	if (!all && end_turns(w))
+		return true;
 	if (!all) {
 		if (alarm == UINT64_MAX)
 			return false;
@@ -668,14 +667,16 @@ bool world_step(struct world *w)
 	which = world_random(w, all);
 	for (unsigned i = 0; i < w->count; i++) {
 		if (which < n[i]) {
-			choices(&w->m[i], which, true);
+			act(&w->m[i], which);
 			break;
 		}
 		which -= n[i];
 	}
 	for (unsigned i = 0; i < w->count; i++) {
-		if (machine_idle(&w->m[i]))
+		if (machine_idle(&w->m[i])) {
 			ledger_firm(&w->m[i]);
+			w->m[i].tree.restoring = false;
+		}
 		if (w->m[i].node && world_chance(w, 5))
 			machine_copy_index(&w->m[i], &w->m[i], "old.mdb");
 	}
@@ -752,7 +753,7 @@ void world_free(struct world *w)
 		}
 		drop_events(m);
 		machine_forget_index(m);
-		index_path(m, "lock", path, sizeof path);
+		machine_index_path(m, "lock", path, sizeof path);
 		unlink(path);
 		rmdir(m->dir);
 		simtree_free(&m->tree);

@@ -93,12 +93,13 @@ struct sim_tree {
 	bool has_token;
 	bool missing;              /* the root is not there */
 	bool emptied;              /* all that was in it vanished, and nobody did that */
+	bool restoring;            /* its process was told so, and may die before it has dealt with that */
 	struct buf notes;          /* about the trash; */
 	size_t notes_synced;       /* so much of them is durable */
 	bool acting;               /* users act: calls are theirs */
 };
 
-struct sim_event { struct sim_event *next; bool deep; char path[]; };
+struct sim_event { struct sim_event *next; bool deep, writing; char path[]; };
 struct sim_frame { struct sim_frame *next; size_t len; uint8_t bytes[]; };
 
 struct sim_link {              /* one end */
@@ -150,6 +151,7 @@ struct machine {
 	struct sim_event *events, **events_end;
 	uint64_t alarm_ns;
 	bool due;
+	unsigned turn;             /* so much of what it is told is one turn still; 0 = not in a turn */
 	struct sim_link links[NODES_MAX];
 	unsigned cut;              /* a bit for each machine it cannot reach, */
 	unsigned seeds;            /* that its configuration names, */
@@ -193,6 +195,8 @@ struct world {
 	unsigned user_permille;    /* between two calls of a process to its tree */
 	uint64_t keep_ns;          /* how long the trash is kept */
 	unsigned missing_percent;  /* over 100: nodes never halt for what is missing */
+	uint64_t hash_apart;       /* files of so many bytes are read apart; 0 = far more than there are */
+	size_t inline_most;        /* bytes of announced contents that nodes keep; 0 = far more than there are */
 	uint64_t tombs_ns;         /* how long deletions are remembered at the least; 0 = for longer than any history */
 	unsigned count;
 	struct machine m[NODES_MAX];
@@ -230,9 +234,12 @@ void machine_kill(struct machine *m);            /* the process is gone; the mac
 void machine_stop(struct machine *m);            /* in order, if it is idle: else it is killed */
 void machine_power_loss(struct machine *m);
 void machine_reset(struct machine *m);           /* the machine boots: another boot, its clock begins anew */
-void machine_event(struct machine *m, const char *path, bool deep);
+void machine_event(struct machine *m, const char *path, bool deep, bool writing);
 void machine_forget_index(struct machine *m);
 bool machine_idle(const struct machine *m);
+/* --- simindex.c --- */
+void simindex_copy(const char *from, const char *to);
+void machine_index_path(const struct machine *m, const char *name, char *ret, size_t cap);
 void machine_copy_index(const struct machine *from, struct machine *to, const char *name);
 void world_cut(struct world *w, unsigned a, unsigned b, bool cut);
 bool world_step(struct world *w);                /* false: nothing to do but wait for the next alarm, and there is none */

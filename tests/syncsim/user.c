@@ -394,9 +394,8 @@ static void overwrite(struct machine *m)
 	if (!whole) {
 		in->writers++;
 		in->half = t;
-	} else {
-		machine_event(m, path, false);
 	}
+	machine_event(m, path, false, !whole);
 	world_say(m->w, "user of %u writes token %u into %s%s", m->number, t, path, whole ? "" : ", and has it open");
 }
 
@@ -407,7 +406,7 @@ static void close_one(struct machine *m, struct name *n)
 	n->in->half = 0;
 	world_say(m->w, "user of %u closes %s", m->number, n->path);
 	if (strncmp(n->path, TREE_CORNER, strlen(TREE_CORNER)) != 0)
-		machine_event(m, n->path, false);
+		machine_event(m, n->path, false, false);
 }
 
 void user_finish(struct machine *m)
@@ -597,7 +596,7 @@ static void change_meta(struct machine *m)
 	if (in->kind == ENTRY_DIR)
 		ledger_dir_time(m->w, in->mtime_ns);
 	world_say(m->w, "user of %u changes metadata of %s", m->number, path);
-	machine_event(m, path, false);
+	machine_event(m, path, false, false);
 }
 
 struct choice { struct machine *m; uint64_t seen; char name[ENTRY_NAME_MAX + 1]; };
@@ -654,7 +653,7 @@ void user_act(struct machine *m)
 	struct sim_tree *s = &m->tree;
 	uint64_t what = world_random(m->w, 100);
 
-	if (s->acting || s->missing || s->emptied || m->w->user_ops >= m->w->user_ops_most)
+	if (s->acting || s->missing || s->emptied || s->restoring || m->w->user_ops >= m->w->user_ops_most)
 		return;
 	s->acting = true;
 	m->w->user_ops++;

@@ -422,12 +422,71 @@ static void a_file_for_a_directory(void **state)
 	assert_int_equal(count_in(".clonesync/tmp"), 0);
 }
 
+#define MANY 10
+
+static bool refuse_together;
+static unsigned together, each, in_tree[4];
+
+static int counted_sync_all(struct tree *x)
+{
+	assert_true(together < 4);
+	in_tree[together++] = count_in("");
+	return refuse_together ? -EOPNOTSUPP : real.sync_all(x);
+}
+
+static int counted_sync_file(struct tree_file *f)
+{
+	if (count_in("") == 0) /* before any has its name */
+		each++;
+	return real.sync_file(f);
+}
+
+/* Many are made, synced by one call, moved, and their names synced by another; where there is no such call each is synced, and before any is moved. */
+static void many(void **state)
+{
+	char paths[MANY][8];
+
+	(void)state;
+	t->sync_all = counted_sync_all;
+	t->sync_file = counted_sync_file;
+	for (unsigned round = 0; round < 2; round++) {
+		struct apply_item items[MANY];
+
+		refuse_together = round == 1;
+		together = each = 0;
+		want_file("one of many");
+		for (unsigned i = 0; i < MANY; i++) {
+			items[i] = item;
+			snprintf(paths[i], sizeof paths[i], "f%u", i);
+			snprintf(items[i].temp, sizeof items[i].temp, "m-%u", i);
+			items[i].path = paths[i];
+		}
+		items[3].bytes = "not of many"; /* it is found out before anything is made */
+		apply(t, env_system(), 0, items, MANY);
+		for (unsigned i = 0; i < MANY; i++) {
+			assert_int_equal(items[i].outcome, i == 3 ? APPLY_NO_CONTENT : APPLY_DONE);
+			if (i == 3)
+				continue;
+			assert_int_equal(items[i].rc, 0);
+			assert_false(items[i].doubt);
+			assert_text(paths[i], "one of many");
+			assert_int_equal(unlink(at(paths[i])), 0);
+		}
+		assert_int_equal(together, 2);
+		assert_int_equal(in_tree[0], 0);
+		assert_int_equal(in_tree[1], MANY - 1);
+		assert_int_equal(each, refuse_together ? MANY - 1 : 0);
+		assert_int_equal(count_in(".clonesync/tmp"), 0);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_new_file, setup, teardown), cmocka_unit_test_setup_teardown(replacing, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_edit_meanwhile, setup, teardown), cmocka_unit_test_setup_teardown(an_open_writer, setup, teardown),
 		cmocka_unit_test_setup_teardown(in_place, setup, teardown), cmocka_unit_test_setup_teardown(linking, setup, teardown), cmocka_unit_test_setup_teardown(deleting, setup, teardown), cmocka_unit_test_setup_teardown(a_file_for_a_directory, setup, teardown),
+		cmocka_unit_test_setup_teardown(many, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -77,7 +77,7 @@ static void put(const char *path, const char *text)
 
 static enum examine_verdict look(const char *path, bool anyway, bool take_busy)
 {
-	struct examine_options o = { anyway, take_busy, NULL };
+	struct examine_options o = { .hash_anyway = anyway, .take_busy = take_busy };
 
 	assert_int_equal(examine(t, &env, path, &rec, &o, &res), 0);
 	return res.verdict;
@@ -245,7 +245,7 @@ static int64_t read_error(struct tree_file *f, void *buf, size_t len, uint64_t o
 
 static void in_between(void **state)
 {
-	struct examine_options o = { false, false, NULL };
+	struct examine_options o = { 0 };
 	atomic_bool stop = true;
 	struct tree_file *f;
 	int leases;
@@ -327,13 +327,58 @@ static void mode_in_the_same_tick(void **state)
 	assert_int_equal(look("f", false, false), EXAMINE_SAME);
 }
 
+/* What takes long is read apart, and believed for the very file that was read. */
+static void apart(void **state)
+{
+	struct examine_hashed h = { .blocks = BUF_INIT };
+	struct examine_options o = { .apart = 3 };
+	struct timespec times[2];
+	struct stat st;
+	int fd;
+
+	(void)state;
+	put("f", "ab");
+	assert_int_equal(examine(t, &env, "f", NULL, &o, &res), 0);
+	assert_int_equal(res.verdict, EXAMINE_CHANGED);
+	put("f", "one");
+	usleep(30000);
+	assert_int_equal(examine(t, &env, "f", NULL, &o, &res), 0);
+	assert_int_equal(res.verdict, EXAMINE_LONG);
+	assert_int_equal(res.stat.id.size, 3);
+	assert_int_equal(examine_apart(t, &env, "none", NULL, &h), -EBUSY);
+	fd = open(at("f"), O_WRONLY);
+	assert_true(fd >= 0);
+	assert_int_equal(examine_apart(t, &env, "f", NULL, &h), -EBUSY);
+	close(fd);
+	assert_int_equal(examine_apart(t, &env, "f", NULL, &h), 0);
+	o.hashed = &h;
+	assert_int_equal(examine(t, &env, "f", NULL, &o, &res), 0);
+	assert_int_equal(res.verdict, EXAMINE_CHANGED);
+	assert_true(res.read);
+	expect_hash("one");
+	/* Other bytes, the same size, and the mtime set back: not what was read. */
+	assert_int_equal(stat(at("f"), &st), 0);
+	times[0] = st.st_atim;
+	times[1] = st.st_mtim;
+	put("f", "two");
+	assert_int_equal(utimensat(AT_FDCWD, at("f"), times, 0), 0);
+	assert_int_equal(examine(t, &env, "f", NULL, &o, &res), 0);
+	assert_int_equal(res.verdict, EXAMINE_LONG);
+	/* So young that a change after it might not show: suspect. */
+	env.real_ns = env_system()->real_ns;
+	put("f", "six");
+	assert_int_equal(examine_apart(t, &env, "f", NULL, &h), 0);
+	assert_true(h.suspect);
+	examine_hashed_free(&h);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_file, setup, teardown), cmocka_unit_test_setup_teardown(a_directory, setup, teardown),
 		cmocka_unit_test_setup_teardown(not_held, setup, teardown), cmocka_unit_test_setup_teardown(writers, setup, teardown),
 		cmocka_unit_test_setup_teardown(in_between, setup, teardown), cmocka_unit_test_setup_teardown(blocks, setup, teardown),
-		cmocka_unit_test_setup_teardown(mode_in_the_same_tick, setup, teardown),
+		cmocka_unit_test_setup_teardown(mode_in_the_same_tick, setup, teardown), cmocka_unit_test_setup_teardown(apart, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -229,6 +229,24 @@ static bool below_d(const struct model *m, unsigned n, uint64_t arg)
 	return strncmp(p, "d/", 2) == 0 && (!arg || !strchr(p + 2, '/'));
 }
 
+/* Piece by piece, and in the order of the whole; directory by directory as well. */
+static void check_wanted_pieces(struct index_txn *t, const struct model *m)
+{
+	struct seen s = { .m = m };
+	struct index_at at = { 0 };
+	unsigned before;
+
+	do {
+		before = s.count;
+		assert_int_equal(index_wanted_from(t, &at, 3, see, &s), 0);
+		assert_true(s.count <= before + 3);
+	} while (at.len);
+	assert_seen(&s, m, wanted, 0);
+	assert_int_equal(index_wanted_below(t, "d", 1, UINT32_MAX, see, &s), 0);
+	for (unsigned n = 0; n < PATHS; n++)
+		assert_int_equal(s.at[n], m->there[n] && wanted(m, n, 0) && below_d(m, n, 1));
+}
+
 static void check_all(struct index *x, const struct model *m)
 {
 	struct seen s = { .m = m };
@@ -247,6 +265,7 @@ static void check_all(struct index *x, const struct model *m)
 	assert_seen(&s, m, below_d, 1);
 	assert_int_equal(index_wanted(t, UINT32_MAX, see, &s), 0);
 	assert_seen(&s, m, wanted, 0);
+	check_wanted_pieces(t, m);
 	assert_int_equal(index_untimed(t, UINT32_MAX, see, &s), 0);
 	assert_seen(&s, m, untimed, 0);
 	check_wanted_in(t, m);

@@ -1,0 +1,83 @@
+/* host_frames.c - frames on their way to the core: heard, or held back while the node is full. All of it on the core's thread. */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "err.h"
+#include "host_impl.h"
+
+void host_note_free(struct host *h, struct note *n)
+{
+	if (n->kind == NOTE_FRAME) {
+		pthread_mutex_lock(&h->mu);
+		h->frame_bytes -= n->len;
+		pthread_cond_signal(&h->room);
+		pthread_mutex_unlock(&h->mu);
+	}
+	free(n);
+}
+
+void host_hear_frame(struct host *h, const struct note *n)
+{
+	struct frame f = { n->type, n->bytes, n->len };
+	int rc = n->p->peer ? node_frame(h->node, n->p->peer, &f) : 0;
+
+	if (rc == -EPERM)
+		host_bad_peer(h, n->p, err_last());
+	else if (rc)
+		h->base.close(&h->base, n->p, err_text(rc));
+}
+
+/* While the node is full, frames wait here, and what they take of FRAMES_MOST is missing to the hub: in the end the peer waits. True: this one does. */
+bool host_hold(struct host *h, struct note *n)
+{
+	struct peer_link *p = n->p;
+
+	if (!p->held && !node_full(h->node))
+		return false;
+	if (!p->held) {
+		p->held_end = &p->held;
+		p->next_held = h->holding;
+		h->holding = p;
+	}
+	n->next = NULL;
+	*p->held_end = n;
+	p->held_end = &n->next;
+	return true;
+}
+
+void host_hear_held(struct host *h)
+{
+	struct peer_link **at = &h->holding, *p;
+
+	while ((p = *at)) {
+		while (p->held && !node_full(h->node)) {
+			struct note *n = p->held;
+
+			p->held = n->next;
+			host_hear_frame(h, n);
+			host_note_free(h, n);
+		}
+		if (p->held)
+			at = &p->next_held;
+		else
+			*at = p->next_held;
+	}
+}
+
+/* It is down: nobody answers for what it said last. */
+void host_drop_held(struct host *h, struct peer_link *p)
+{
+	struct peer_link **at = &h->holding;
+
+	if (!p->held)
+		return;
+	while (*at != p)
+		at = &(*at)->next_held;
+	*at = p->next_held;
+	while (p->held) {
+		struct note *n = p->held;
+
+		p->held = n->next;
+		host_note_free(h, n);
+	}
+}
