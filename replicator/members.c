@@ -136,6 +136,17 @@ int members_merge(struct members *s, const struct member *m, bool *ret_changed)
 	return 0;
 }
 
+int members_copy(const struct members *from, struct members *to)
+{
+	to->all = from->count ? malloc(from->count * sizeof *to->all) : NULL;
+	if (from->count && !to->all)
+		return -ENOMEM;
+	if (from->count)
+		memcpy(to->all, from->all, from->count * sizeof *to->all);
+	to->count = to->cap = from->count;
+	return 0;
+}
+
 /* --- bytes --- */
 
 void members_encode(const struct members *s, struct buf *out)

@@ -36,6 +36,7 @@ const struct member *members_get(const struct members *s, const uint8_t *node); 
 size_t members_live(const struct members *s);
 /* The order in which records of one key merge: <0, 0, >0. */
 int members_order(const struct member *a, const struct member *b);
+int members_copy(const struct members *from, struct members *to); /* `to` is empty. -ENOMEM */
 /* *ret_changed: the set is another now. What the bounds leave out changes nothing. -ENOMEM. */
 int members_merge(struct members *s, const struct member *m, bool *ret_changed);
 

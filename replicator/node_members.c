@@ -96,28 +96,33 @@ int node_members_send(struct node *n, struct node_peer *p)
 	return exchange_send(n, p, &b);
 }
 
-static int store(struct node *n, struct index_txn *t)
+static int store(struct index_txn *t, const struct members *s)
 {
 	struct buf b = BUF_INIT;
 	int rc;
 
-	members_encode(&n->members, &b);
+	members_encode(s, &b);
 	rc = b.err ? b.err : index_value_put(t, VALUE_MEMBERS, b.data, b.len);
 	buf_free(&b);
 	return rc;
 }
 
-/* The set has changed: kept, told, acted upon. from: who knows it already, or NULL. */
-static int changed(struct node *n, const struct node_peer *from)
+/* The set becomes this one: kept, and only then ours, told, acted upon. from: who knows it already, or NULL. *next is used up. */
+static int change(struct node *n, struct members *next, const struct node_peer *from)
 {
-	const struct member *self = members_get(&n->members, n->o.node);
+	const struct member *self;
 	struct index_txn *t;
 	int rc = index_begin(n->o.index, true, &t);
 
 	if (!rc)
-		rc = node_commit(n, t, store(n, t));
-	if (rc)
+		rc = node_commit(n, t, store(t, next));
+	if (rc) {
+		members_free(next);
 		return rc;
+	}
+	members_free(&n->members);
+	n->members = *next;
+	self = members_get(&n->members, n->o.node);
 	if (self && self->forgotten && !n->forgotten) {
 		n->forgotten = true;
 		n->alerts++;
@@ -136,9 +141,10 @@ static int changed(struct node *n, const struct node_peer *from)
 
 /* --- our own record --- */
 
-static int write_self(struct node *n, bool *ret_changed)
+/* Into *s. */
+static int write_self(const struct node *n, struct members *s, bool *ret_changed)
 {
-	const struct member *was = members_get(&n->members, n->o.node);
+	const struct member *was = members_get(s, n->o.node);
 	struct member m = { .stamp = n->o.env->real_ns(n->o.env) / 1000 };
 
 	*ret_changed = false;
@@ -151,21 +157,26 @@ static int write_self(struct node *n, bool *ret_changed)
 	memcpy(m.node, n->o.node, sizeof m.node);
 	strcpy(m.name, n->name);
 	strcpy(m.address, n->address);
-	return members_merge(&n->members, &m, ret_changed);
+	return members_merge(s, &m, ret_changed);
 }
 
 void node_members_due(struct node *n)
 {
-	bool news;
+	struct members next = MEMBERS_INIT;
+	bool news = false;
 	int rc;
 
 	if (!n->self_late || node_now(n) < n->self_again_ns)
 		return;
-	n->self_late = false;
 	n->self_again_ns = node_now(n) + SELF_AGAIN_NS;
-	rc = write_self(n, &news);
+	rc = members_copy(&n->members, &next);
+	if (!rc)
+		rc = write_self(n, &next, &news);
 	if (!rc && news)
-		rc = changed(n, NULL);
+		rc = change(n, &next, NULL);
+	else
+		members_free(&next);
+	n->self_late = rc != 0;
 	if (rc)
 		node_failed(n, rc);
 }
@@ -185,26 +196,30 @@ int node_address(struct node *n, const char *address)
 int node_members_take(struct node *n, struct node_peer *p, const struct frame *f)
 {
 	struct cursor c = cursor_make(f->body, f->len);
-	struct members theirs = MEMBERS_INIT;
+	struct members theirs = MEMBERS_INIT, next = MEMBERS_INIT;
 	const struct member *self, *peer;
 	bool any, news = false;
 	int rc = members_decode(&c, &theirs, &any);
 
 	if (!rc && !members_get(&theirs, p->key)) /* it is not even in its own list */
 		rc = ERR_CORRUPT;
+	if (!rc)
+		rc = members_copy(&n->members, &next);
 	for (size_t i = 0; i < theirs.count && !rc; i++) {
-		rc = members_merge(&n->members, &theirs.all[i], &any);
+		rc = members_merge(&next, &theirs.all[i], &any);
 		news |= any;
 	}
 	members_free(&theirs);
+	if (!rc && news)
+		rc = change(n, &next, p);
+	else
+		members_free(&next);
 	if (rc)
 		return rc;
 	self = members_get(&n->members, n->o.node);
 	/* Who was set back, or was moved, meets a record that it wrote itself, or a copy of it. What holds now is what it says now. */
 	if (!self || (!self->forgotten && (strcmp(self->name, n->name) != 0 || strcmp(self->address, n->address) != 0)))
 		n->self_late = true;
-	if (news)
-		rc = changed(n, p);
 	peer = members_get(&n->members, p->key);
 	if (!news && peer && peer->forgotten)
 		n->o.host->close(n->o.host, p->link, FORGOTTEN);
@@ -214,8 +229,9 @@ int node_members_take(struct node *n, struct node_peer *p, const struct frame *f
 int node_forget(struct node *n, const uint8_t *node)
 {
 	const struct member *was = members_get(&n->members, node);
+	struct members next = MEMBERS_INIT;
 	struct member m;
-	bool news;
+	bool news = false;
 	int rc;
 
 	if (memcmp(node, n->o.node, sizeof m.node) == 0)
@@ -229,9 +245,13 @@ int node_forget(struct node *n, const uint8_t *node)
 	m.stamp = n->o.env->real_ns(n->o.env) / 1000;
 	if (m.stamp <= was->stamp)
 		m.stamp = was->stamp < MEMBERS_STAMP_MAX ? was->stamp + 1 : was->stamp;
-	rc = members_merge(&n->members, &m, &news);
+	rc = members_copy(&n->members, &next);
+	if (!rc)
+		rc = members_merge(&next, &m, &news);
 	if (!rc && news)
-		rc = changed(n, NULL);
+		rc = change(n, &next, NULL);
+	else
+		members_free(&next);
 	if (!rc)
 		rc = index_sync(n->o.index);
 	node_pump(n);
@@ -253,6 +273,6 @@ int node_members_load(struct node *n, struct index_txn *t)
 	if (!rc && members_get(&n->members, n->o.node) && members_get(&n->members, n->o.node)->forgotten)
 		return -EKEYREJECTED;
 	if (!rc)
-		rc = write_self(n, &news);
-	return rc || !news ? rc : store(n, t);
+		rc = write_self(n, &n->members, &news);
+	return rc || !news ? rc : store(t, &n->members);
 }
