@@ -100,12 +100,14 @@ static void compared(struct node *n, struct node_peer *p)
 
 int exchange_join(struct node *n, const struct vector *context)
 {
-	int rc;
+	struct vector news = VECTOR_INIT;
+	int rc = node_context_lacks(n, context, &news);
+	bool any = !rc && news.count;
 
-	if (vector_includes(&n->context, context))
-		return 0;
-	rc = vector_join(&n->context, context);
-	if (rc)
+	if (any)
+		rc = vector_join(&n->context, &news);
+	vector_free(&news);
+	if (rc || !any)
 		return rc;
 	n->context_news = true;
 	if (!n->lazy_ns)
@@ -397,6 +399,7 @@ int node_up(struct node *n, void *link, const struct frame_hello *h, struct node
 	p->node = n;
 	p->link = link;
 	memcpy(p->key, h->node, sizeof p->key);
+	memcpy(p->incarnation, h->incarnation, sizeof p->incarnation);
 	p->joining = h->joining;
 	p->clock_us = (int64_t)(h->wall_us - n->o.env->real_ns(n->o.env) / 1000);
 	p->sent = n->position;

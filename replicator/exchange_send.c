@@ -13,6 +13,7 @@
 #define SEEN_RECORDS 4096u
 #define PIECE_BYTES (1u << 20)
 #define QUEUE_MOST (4u << 20)
+#define RETIRED_TOLD 1024u
 
 int exchange_send(struct node *n, struct node_peer *p, struct buf *b)
 {
@@ -203,11 +204,14 @@ static void pump_records(struct node *n, struct node_peer *p)
 
 /* --- out: sums and leaves --- */
 
-static int put_place(struct buf *b, struct index_txn *t)
+/* all: what was retired as well, as much of it as there is room for. The first by incarnation: from everybody the same, mostly. */
+static int put_place(struct buf *b, struct index_txn *t, bool all)
 {
 	struct vector context = VECTOR_INIT;
 	int rc = index_context_get(t, &context);
 
+	if (!rc && all)
+		rc = index_retired(t, VECTOR_MAX - context.count < RETIRED_TOLD ? VECTOR_MAX - context.count : RETIRED_TOLD, &context);
 	buf_u64(b, index_position(t));
 	vector_encode(&context, b);
 	vector_free(&context);
@@ -235,7 +239,7 @@ int exchange_ask_sums(struct node *n, struct node_peer *p, const struct frame *f
 	buf_u16(&b, node);
 	for (unsigned i = 0; i < SUM_FANOUT; i++)
 		frame_put_sum(&b, node == FRAME_ROOT ? sums_node(sums, i) : sums_of_leaf(sums, (uint16_t)(node * SUM_FANOUT + i)));
-	rc = put_place(&b, t);
+	rc = put_place(&b, t, node == FRAME_ROOT);
 	index_abort(t);
 	frame_end(&b, start, true);
 	if (rc)
@@ -280,7 +284,7 @@ static int leaf_piece(struct leaf_job *l, struct index_txn *t, bool last)
 	buf_u32(&l->frames, l->count);
 	buf_bytes(&l->frames, l->records.data, l->records.len);
 	if (!rc && last)
-		rc = put_place(&l->frames, t);
+		rc = put_place(&l->frames, t, false);
 	frame_end(&l->frames, start, true);
 	buf_reset(&l->records);
 	l->count = 0;

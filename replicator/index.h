@@ -108,6 +108,11 @@ int index_blocks_get(struct index_txn *t, const uint8_t *hash, struct buf *ret);
 /* --- the context, and small values by name (1..64 bytes) --- */
 int index_context_get(struct index_txn *t, struct vector *ret);
 int index_context_put(struct index_txn *t, const struct vector *v);                         /* the same as is there already is no change */
+/* Incarnations that are no part of the context any more, as everybody knows all of them, each with its last sequence. */
+int index_retired_put(struct index_txn *t, const struct dot *d);
+int index_retired_get(struct index_txn *t, const uint8_t *inc, uint64_t *ret_seq);          /* -ENOENT */
+int index_retired(struct index_txn *t, size_t most, struct vector *ret);                    /* the first of them by incarnation, joined to *ret */
+int index_retired_clear(struct index_txn *t);
 int index_value_get(struct index_txn *t, const char *name, struct buf *ret);                /* -ENOENT */
 int index_value_put(struct index_txn *t, const char *name, const void *p, size_t len);      /* p NULL: deletes */
 

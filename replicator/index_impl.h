@@ -15,6 +15,7 @@
  *     I inode dir name    nothing: files by inode: another name may come at any time
  *     B hash              a list of block hashes
  *     R hash dir name     nothing: contents of more than one block, known or on the disk, held or not: whose list is needed
+ *     C incarnation       u64: the last sequence of one that is no part of the context any more
  *     V name              small values; those with a dot before their name are the index's own
  *
  * Numbers in keys are big-endian.

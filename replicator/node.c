@@ -317,6 +317,8 @@ static void set_alarm(struct node *n)
 		next = node_cuts_alarm(n);
 	if (serve_alarm(n) < next)
 		next = serve_alarm(n);
+	if (n->context.count > n->o.context_keep && n->retire_ns > node_now(n) && n->retire_ns < next)
+		next = n->retire_ns;
 	if (!n->tree_job && node_judge_at(n) < next)
 		next = node_judge_at(n);
 	if (next != UINT64_MAX)
@@ -437,6 +439,7 @@ void node_pump(struct node *n)
 	do {
 		n->again = false;
 		put_news(n);
+		node_context_due(n);
 		node_members_due(n);
 		node_tombs_due(n);
 		serve_due(n);
@@ -507,6 +510,7 @@ void node_status(struct node *n, struct node_status *ret)
 	ret->alerts = n->alerts;
 	ret->members = node_others(n);
 	ret->forgotten = n->forgotten;
+	ret->context = n->context.count;
 	ret->tombs_gone = n->tombs_gone;
 	ret->joining = n->joining;
 	ret->scanning = n->scanning;
@@ -551,6 +555,8 @@ static int empty_index(struct index_txn *t)
 	buf_free(&paths);
 	if (!rc)
 		rc = index_value_put(t, VALUE_INTENTS, NULL, 0);
+	if (!rc)
+		rc = index_retired_clear(t);
 	return rc ? rc : index_context_put(t, &none);
 }
 
@@ -611,7 +617,7 @@ static int recognise(struct node *n, struct index_txn *t, const uint8_t *next)
 	if (!rc)
 		rc = get_seen(n, t);
 	if (!rc)
-		rc = index_context_get(t, &n->context);
+		rc = node_context_load(n, t);
 	if (!rc)
 		rc = node_members_load(n, t);
 	if (!rc)
@@ -671,6 +677,10 @@ int node_start(const struct node_options *o, struct node **ret)
 		n->o.missing_percent = NODE_MISSING_PERCENT;
 	if (!n->o.missing_most)
 		n->o.missing_most = NODE_MISSING_MOST;
+	if (!n->o.context_keep)
+		n->o.context_keep = NODE_CONTEXT_KEEP;
+	if (!n->o.known_keep)
+		n->o.known_keep = NODE_KNOWN_KEEP;
 	if (!n->o.tombs_keep_ns)
 		n->o.tombs_keep_ns = NODE_TOMBS_KEEP_NS;
 	if (!n->o.hash_apart)

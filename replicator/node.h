@@ -51,6 +51,8 @@ struct node_host {
 	void (*lost)(struct node_host *h, const char *path);
 };
 
+#define NODE_CONTEXT_KEEP 256u
+#define NODE_KNOWN_KEEP 64u
 #define NODE_TOMBS_KEEP_NS (30 * 86400 * 1000000000ull)
 
 struct node_options {
@@ -66,6 +68,8 @@ struct node_options {
 	unsigned peers;                    /* how many others the configuration names: so many there are, until one was met */
 	unsigned missing_percent;          /* 0 = NODE_MISSING_PERCENT of the tree, missing at once, halt the node; over 100: never */
 	uint64_t missing_most;             /* 0 = NODE_MISSING_MOST; so many may be missing in any case */
+	size_t context_keep;               /* so many elements of the context are no reason to cut it; 0 = NODE_CONTEXT_KEEP */
+	size_t known_keep;                 /* the same of a version's vector; 0 = NODE_KNOWN_KEEP */
 	uint64_t tombs_keep_ns;            /* a deletion is not forgotten before it is as old; 0 = NODE_TOMBS_KEEP_NS */
 	uint64_t trash_keep_ns;            /* 0 = TRASH_KEEP_NS; by the trash's clock (trash.h) */
 	uint64_t trash_most_bytes;         /* 0 = no limit */
@@ -173,6 +177,7 @@ void node_diff_drop(struct node *n, struct node_diff *d); /* before it has ended
 struct node_status {
 	uint64_t dirty, wanted, records, peers, compared; /* compared: peers whose index was compared with ours since they came up */
 	uint64_t alerts;           /* twins seen, and the like */
+	uint64_t context;          /* elements of the context */
 	uint64_t tombs_gone;       /* deletions that were forgotten since the start */
 	uint64_t members;          /* others that there are: known, or else configured */
 	bool forgotten;            /* the cluster has forgotten this node: it talks to nobody any more */

@@ -139,6 +139,8 @@ static int version_behind(struct node *n, struct index_txn *t, struct entry *e, 
 	if (!rc)
 		rc = vector_raise(&known, &d);
 	if (!rc)
+		node_cut_known(n, &known, &d, a, b);
+	if (!rc)
 		rc = vector_raise(&n->context, &d);
 	if (rc) {
 		vector_free(&known);
@@ -236,7 +238,7 @@ int node_merge(struct node *n, struct index_txn *t, const char *path, size_t len
 		rc = 0;
 	if (!r.known.dot.seq) /* what has no version says nothing, of times neither */
 		r.known.dir_s = r.known.dir_ns = 0;
-	if (!rc && !e->deleted && vector_covers(&n->context, &e->dot) && (none || !r.known.dot.seq || entry_order(&r.known, e) < 0)) {
+	if (!rc && !e->deleted && node_covers(n, t, &e->dot) && (none || !r.known.dot.seq || entry_order(&r.known, e) < 0)) {
 		rc = answer_dead(n, t, path, len, &r, e);
 	} else if (!rc && none) {
 		rc = entry_copy(e, &x);

@@ -173,9 +173,20 @@ static int ask(struct node *n, struct node_cut *c)
 	return rc;
 }
 
+static int covers(struct node *n, const struct node_cut *c, bool *ret)
+{
+	struct vector lacks = VECTOR_INIT;
+	int rc = node_context_lacks(n, &c->context, &lacks);
+
+	*ret = !rc && !lacks.count;
+	vector_free(&lacks);
+	return rc;
+}
+
 /* As far as it gets now. 1: over. */
 static int go_on(struct node *n, struct node_cut *c)
 {
+	bool covered;
 	int rc = 0;
 
 	if (n->scanning || n->joining || n->forgotten)
@@ -197,9 +208,11 @@ static int go_on(struct node *n, struct node_cut *c)
 		}
 		c->phase = NODE_CUT_COVERING;
 	}
-	if (!rc && c->phase == NODE_CUT_COVERING && compared_with_all(n, c) && vector_includes(&n->context, &c->context)) {
-		rc = fix_due(n, c);
-		if (!rc)
+	if (!rc && c->phase == NODE_CUT_COVERING && compared_with_all(n, c)) {
+		rc = covers(n, c, &covered);
+		if (!rc && covered)
+			rc = fix_due(n, c);
+		if (!rc && covered)
 			c->phase = NODE_CUT_HOLDING;
 	}
 	if (rc || c->phase != NODE_CUT_HOLDING || (n->wanted && c->look_ns > node_now(n)))

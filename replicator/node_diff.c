@@ -107,13 +107,13 @@ static bool alive(const struct side *s)
 	return s && !s->e.deleted && s->e.dot.seq;
 }
 
-/* One side has it alive. dead: what the other knows of it, NULL: nothing; knows: what that side knows of all. */
-static enum node_differs one_alive(const struct side *live, const struct side *dead, const struct vector *knows, bool live_here)
+/* One side has it alive. dead: what the other knows of it, NULL: nothing; knew: that change is known to it. */
+static enum node_differs one_alive(const struct side *live, const struct side *dead, bool knew, bool live_here)
 {
 	enum node_differs missing = live_here ? NODE_MISSING_THERE : NODE_MISSING_HERE, deleted = live_here ? NODE_DELETED_THERE : NODE_DELETED_HERE;
 
 	if (!dead) /* a deletion that was forgotten: exchange.h */
-		return vector_covers(knows, &live->e.dot) ? deleted : missing;
+		return knew ? deleted : missing;
 	if (vector_covers(&dead->e.known, &live->e.dot))
 		return deleted;
 	return vector_covers(&live->e.known, &dead->e.dot) ? missing : NODE_CONFLICTING;
@@ -164,9 +164,9 @@ static void judge(struct node *n, struct node_diff *d, const struct side *ours, 
 	else if (alive(ours) && alive(theirs))
 		both_alive(ours, theirs, &how);
 	else if (alive(ours))
-		how = one_alive(ours, theirs, &d->context, true);
+		how = one_alive(ours, theirs, vector_covers(&d->context, &ours->e.dot), true);
 	else if (alive(theirs))
-		how = one_alive(theirs, ours, &n->context, false);
+		how = one_alive(theirs, ours, node_knows(n, &theirs->e.dot), false);
 	if (how != NODE_DIFFERS)
 		tell(d, any->path, any->len, how);
 }

@@ -1,5 +1,5 @@
 /*
- * node_impl.h - the inside of the core: node.c (start, jobs, time), node_change.c (versions), node_members.c (who there is), node_cut.c (being in sync), node_tombs.c (forgetting deletions),
+ * node_impl.h - the inside of the core: node.c (start, jobs, time), node_change.c (versions), node_members.c (who there is), node_context.c (what is known), node_cut.c (being in sync), node_tombs.c (forgetting deletions),
  * node_look.c (examining), node_want.c (what is wanted, applying), node_time.c (times of directories), node_trash.c (the trash), node_missing.c (R5),
  * fetch.c (contents from peers), serve.c (contents for peers), exchange.c (indexes). All of it on the core's thread but the run() of jobs.
  */
@@ -64,7 +64,7 @@ struct node_peer {
 	struct node_peer *next;
 	struct node *node;
 	void *link;
-	uint8_t key[FRAME_NODE_BYTES];
+	uint8_t key[FRAME_NODE_BYTES], incarnation[INCARNATION_BYTES];
 	bool joining, joined;          /* so it said; that it is over, while we were comparing */
 	bool scanned;                  /* it has looked through its tree since it began: it asks for sums only then */
 	int64_t clock_us;              /* its wall clock less ours */
@@ -107,7 +107,9 @@ struct node {
 	size_t announced_bytes;
 	struct fetches *fetches;
 	uint8_t incarnation[INCARNATION_BYTES], session[FRAME_ID_BYTES];
-	struct vector context;
+	struct vector context;         /* with the index's table of what was retired: what we know (node_context.c) */
+	bool any_retired;
+	uint64_t retire_ns, retire_pause_ns; /* not tried again before, nor so soon after */
 	struct members members;
 	char name[FRAME_NAME_MAX + 1], address[FRAME_NAME_MAX + 1]; /* ours */
 	bool forgotten;
@@ -227,6 +229,16 @@ bool node_all_heard(struct node *n);
 /* Frames to a peer; b is freed. */
 int exchange_send(struct node *n, struct node_peer *p, struct buf *b);
 
+/* --- node_context.c --- */
+int node_context_load(struct node *n, struct index_txn *t);
+/* Is this change known here? */
+bool node_covers(struct node *n, struct index_txn *t, const struct dot *d);
+bool node_knows(struct node *n, const struct dot *d); /* the same outside of a transaction */
+/* What of a context is not known here. Beside no write transaction of another thread; *ret was initialised. */
+int node_context_lacks(struct node *n, const struct vector *context, struct vector *ret);
+void node_context_due(struct node *n);  /* cuts it, where it is long */
+void node_cut_known(const struct node *n, struct vector *known, const struct dot *own, const struct entry *a, const struct entry *b);
+
 /* --- node_cut.c --- */
 void node_cuts_go_on(struct node *n);
 uint64_t node_cuts_alarm(const struct node *n);
@@ -250,6 +262,7 @@ int node_tombs_heard(struct node *n, const uint8_t *node, const struct vector *c
 void node_tombs_unheard(struct node *n, const uint8_t *node);
 /* As it said since it came up; nothing, if it did not. ret is initialised. */
 int node_known_to(const struct node *n, const uint8_t *node, struct vector *ret);
+bool node_tombs_covered_by(const struct node *n, const uint8_t *node, const struct dot *d);
 void node_tombs_free(struct node *n);
 
 /* --- node_look.c --- */

@@ -61,7 +61,7 @@ int node_tombs_heard(struct node *n, const uint8_t *node, const struct vector *c
 		h->next = n->heard;
 		n->heard = h;
 	}
-	return vector_copy(context, &h->context);
+	return vector_join(&h->context, context); /* marks do not say again what is retired */
 }
 
 int node_known_to(const struct node *n, const uint8_t *node, struct vector *ret)
@@ -73,7 +73,7 @@ int node_known_to(const struct node *n, const uint8_t *node, struct vector *ret)
 	return h ? vector_copy(&h->context, ret) : 0;
 }
 
-static bool covered_by(const struct node *n, const uint8_t *node, const struct dot *d)
+bool node_tombs_covered_by(const struct node *n, const uint8_t *node, const struct dot *d)
 {
 	const struct heard *h = n->heard;
 
@@ -82,14 +82,14 @@ static bool covered_by(const struct node *n, const uint8_t *node, const struct d
 	return h && vector_covers(&h->context, d);
 }
 
-static bool covered_by_all(const struct node *n, const struct dot *d)
+static bool covered_by_all(struct node *n, struct index_txn *t, const struct dot *d)
 {
-	if (!vector_covers(&n->context, d))
+	if (!node_covers(n, t, d))
 		return false;
 	for (size_t i = 0; i < n->members.count; i++) {
 		const struct member *m = &n->members.all[i];
 
-		if (!m->forgotten && memcmp(m->node, n->o.node, sizeof m->node) != 0 && !covered_by(n, m->node, d))
+		if (!m->forgotten && memcmp(m->node, n->o.node, sizeof m->node) != 0 && !node_tombs_covered_by(n, m->node, d))
 			return false;
 	}
 	return true;
@@ -165,7 +165,7 @@ static int forget(struct node *n, struct index_txn *t, struct tombs_job *k, unsi
 		const char *path = (const char *)cursor_str16(&c, &len);
 
 		rc = index_get(t, path, len, &r);
-		if (rc == -ENOENT || (!rc && (!is_old(&r, k->old_us) || is_busy(n, path, len) || !covered_by_all(n, &r.known.dot)))) {
+		if (rc == -ENOENT || (!rc && (!is_old(&r, k->old_us) || is_busy(n, path, len) || !covered_by_all(n, t, &r.known.dot)))) {
 			rc = 0;
 			continue;
 		}

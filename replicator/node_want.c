@@ -378,7 +378,7 @@ static int plan_dir_goes(struct node *n, struct index_txn *t, const char *path, 
 	int rc = index_children(t, path, len, note_child, &b);
 
 	*ret = b.on_disk || b.lives ? PLAN_LATER : PLAN_ITEM;
-	if (!rc && b.lives && may_decide(n, path, vector_covers(&n->context, &r->known.dot))) {
+	if (!rc && b.lives && may_decide(n, path, node_covers(n, t, &r->known.dot))) {
 		*ret = PLAN_DECIDED;
 		if (!ends)
 			rc = under_no_dir(t, path, &ends);
@@ -420,7 +420,7 @@ static int plan_parent(struct node *n, struct index_txn *t, const char *path, st
 		return rc;
 	}
 	*ret = PLAN_LATER;
-	if (may_decide(n, path, vector_covers(&n->context, &r->known.dot) && vector_covers(&n->context, &p.known.dot))) {
+	if (may_decide(n, path, node_covers(n, t, &r->known.dot) && node_covers(n, t, &p.known.dot))) {
 		bool ends;
 
 		rc = under_no_dir(t, path, &ends);

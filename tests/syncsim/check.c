@@ -219,7 +219,7 @@ void check_forgotten(struct world *w)
 	for (unsigned i = 0; i < w->count; i++) {
 		struct old o = { &w->m[i], VECTOR_INIT };
 
-		if (index_begin(w->m[i].index, false, &t) || index_context_get(t, &o.context) || index_since(t, 0, UINT32_MAX, find_old, &o))
+		if (index_begin(w->m[i].index, false, &t) || index_context_get(t, &o.context) || index_retired(t, SIZE_MAX, &o.context) || index_since(t, 0, UINT32_MAX, find_old, &o))
 			abort();
 		index_abort(t);
 		vector_free(&o.context);

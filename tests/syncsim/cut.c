@@ -87,7 +87,7 @@ static void judge_one(struct machine *m, struct index_txn *t, unsigned of, const
 	rc = index_get(t, s->path, strlen(s->path), &r);
 	disk = rc ? NULL : r.held ? &r.known : r.on_disk ? &r.disk : NULL;
 	/* Where nothing is, it may have been deleted since, and made anew elsewhere: that is wanted now. Of two deletions either will do. */
-	if (rc && m->w->tombs_ns && index_context_get(t, &context))
+	if (rc && m->w->tombs_ns && (index_context_get(t, &context) || index_retired(t, SIZE_MAX, &context)))
 		abort();
 	if (rc && vector_covers(&context, &s->e.dot)) /* deleted since, and that is forgotten already */
 		;

@@ -421,6 +421,8 @@ int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_r
 	w->inline_most = world_chance(w, 300) ? 1 + world_random(w, 1000) : 0;
 	w->missing_percent = world_chance(w, 350) ? 50 : 101;
 	w->tombs_ns = world_chance(w, 400) ? 100000000ull + world_random(w, world_chance(w, 500) ? 1000000000ull : 20000000000ull) : 0;
+	w->context_keep = world_chance(w, 500) ? 1 + world_random(w, 4) : 0;
+	w->known_keep = w->context_keep && world_chance(w, 500) ? 1 + world_random(w, 3) : 0;
 	w->user_ops_most = 10 + world_random(w, 100);
 	steps = 300 + world_random(w, 2500);
 	calm = 20 + world_random(w, 200); /* steps between two blows */

@@ -235,12 +235,69 @@ static void held_by_one_that_scans(struct world *w)
 	EXPECT(w, status_of(&w->m[0]).unheard_s == 0);
 }
 
+/* As if so many starts of members had made changes, and all of it were known to this one. */
+static void age(struct machine *m, unsigned starts)
+{
+	uint8_t id[INDEX_ID_BYTES] = { 0 };
+	struct vector v = VECTOR_INIT;
+	struct dot d = { .seq = 1 };
+	struct index_txn *t;
+	struct index *x;
+	bool is_new;
+
+	if (index_open(m->dir, 64u << 20, id, &x, &is_new) || index_begin(x, true, &t) || index_context_get(t, &v))
+		abort();
+	for (unsigned i = 0; i < starts; i++) {
+		m->env.random(&m->env, d.inc, sizeof d.inc);
+		if (vector_raise(&v, &d))
+			abort();
+	}
+	if (index_context_put(t, &v) || index_commit(t))
+		abort();
+	index_close(x);
+	vector_free(&v);
+}
+
+/* More starts that make changes than a vector has room for; and more than is kept, of one path. */
+static void many_starts(struct world *w)
+{
+	struct machine *m = &w->m[0];
+	struct node_status s;
+
+	w->context_keep = 0;
+	boot_all(w);
+	user_put(m, "f", 100);
+	world_rest(w);
+	machine_stop(m);
+	age(m, VECTOR_MAX - 100);
+	machine_boot(m);
+	for (unsigned i = 0; i < 200 && !w->violation[0]; i++) {
+		user_mode(m, "f", 0600 + i % 2);
+		world_rest(w);
+		run_for(w, SECOND);
+		machine_stop(m);
+		machine_boot(m);
+	}
+	run_for(w, 70 * SECOND); /* it is not cut all the time */
+	user_mode(m, "f", 0644);
+	world_rest(w);
+	run_for(w, 2 * SECOND);
+	for (unsigned i = 0; i < w->count; i++) {
+		s = status_of(&w->m[i]);
+		world_say(w, "%u: a context of %llu", i, (unsigned long long)s.context);
+		EXPECT(w, s.context <= NODE_CONTEXT_KEEP + w->count);
+		EXPECT(w, s.error == 0);
+	}
+	check_end(w);
+}
+
 static const struct scene { const char *name; void (*play)(struct world *w); unsigned missing_percent; } scenes[] = {
 	{ "gone, unseen, then edited elsewhere, cut off", gone_unseen_cut, 101 },
 	{ "gone, unseen, then edited elsewhere", gone_unseen_linked, 101 },
 	{ "gone while no process ran, then edited elsewhere", gone_while_stopped, 101 },
 	{ "one is told of as gone while a listing shows that all is", gone_beside_a_listing, 50 },
 	{ "what one alone has, while it scans", held_by_one_that_scans, 101 },
+	{ "more starts than a vector has room for", many_starts, 101 },
 	{ "a word about what is missing is about that alone", a_word_for_each_question, 50 },
 };
 

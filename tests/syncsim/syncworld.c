@@ -394,7 +394,7 @@ void machine_boot(struct machine *m)
 	struct node_options o = { .host = &m->host, .env = &m->env, .tree = &m->tree.t, .name = "m", .address = m->address,
 				  .peers = (unsigned)__builtin_popcount(m->seeds),
 				  .limit_rate = (m->w->seed + m->number) % 5 == 0 ? 40000 : 0, /* a file of many blocks takes ten seconds */
-				  .trash_keep_ns = m->w->keep_ns, .tombs_keep_ns = m->w->tombs_ns,
+				  .trash_keep_ns = m->w->keep_ns, .tombs_keep_ns = m->w->tombs_ns, .context_keep = m->w->context_keep, .known_keep = m->w->known_keep,
 				  .missing_percent = m->w->missing_percent, .missing_most = 1,
 				  .inline_most = m->w->inline_most, .hash_apart = m->w->hash_apart };
 	uint8_t id[INDEX_ID_BYTES];

@@ -92,7 +92,7 @@ struct sim_tree {
 	uint8_t token[TREE_TOKEN_BYTES];
 	bool has_token;
 	bool missing;              /* the root is not there */
-	bool emptied;              /* all that was in it vanished, and nobody did that */
+	bool emptied;              /* all that was in it vanished, and nobody did that; */
 	bool restoring;            /* its process was told so, and may die before it has dealt with that */
 	struct buf notes;          /* about the trash; */
 	size_t notes_synced;       /* so much of them is durable */
@@ -197,6 +197,7 @@ struct world {
 	unsigned missing_percent;  /* over 100: nodes never halt for what is missing */
 	uint64_t hash_apart;       /* files of so many bytes are read apart; 0 = far more than there are */
 	size_t inline_most;        /* bytes of announced contents that nodes keep; 0 = far more than there are */
+	size_t context_keep, known_keep; /* 0: as many as usual */
 	uint64_t tombs_ns;         /* how long deletions are remembered at the least; 0 = for longer than any history */
 	unsigned count;
 	struct machine m[NODES_MAX];
@@ -282,6 +283,7 @@ bool simtree_is_left(const char *path); /* a temp that may hold somebody's edit 
 void user_act(struct machine *m);
 uint32_t user_put(struct machine *m, const char *path, size_t len); /* puts a new file there; its token */
 void user_dir(struct machine *m, const char *path);
+void user_mode(struct machine *m, const char *path, unsigned mode);
 void user_finish(struct machine *m);             /* what is half written is written to its end */
 uint32_t token_of(struct world *w, const struct inode *in); /* 0: none */
 void ledger_content(struct world *w, const uint8_t *data, size_t len, uint64_t after_ns);
