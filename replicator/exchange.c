@@ -264,6 +264,7 @@ static int keep_told(struct node *n, struct node_peer *p, const struct frame *f)
 	*k = (struct told){ .p = p, .leaf = leaf, .last = last, .len = f->len };
 	memcpy(k->body, f->body, f->len);
 	p->told_leaves += last;
+	n->told_bytes += f->len;
 	while (*at)
 		at = &(*at)->next;
 	*at = k;
@@ -299,6 +300,7 @@ void exchange_take_told(struct node *n)
 	if (!all)
 		return;
 	n->told = NULL;
+	n->told_bytes = 0;
 	rc = index_begin(n->o.index, true, &t);
 	if (!rc) {
 		for (struct told *k = all; k && !rc; k = k->next)
@@ -334,6 +336,7 @@ static void forget_told(struct node *n, const struct node_peer *p)
 			continue;
 		}
 		*at = k->next;
+		n->told_bytes -= k->len;
 		free(k);
 	}
 }

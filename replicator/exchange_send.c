@@ -78,12 +78,13 @@ static bool small_content(struct node *n, const char *path, const struct index_r
 
 /*
  * Nothing in it is news to a peer that knows of the change: no time of a directory, which is merged without a version; no deletion, that is told again on purpose to who
- * knows of it and has forgotten it; not who has a content that is fetched.
+ * knows of it and has forgotten it; not that we hold it: who waits for it must not take it for lost.
  */
-static bool is_known(const struct send_job *s, const struct entry *e)
+static bool is_known(const struct send_job *s, const struct index_record *r)
 {
-	return !e->deleted && e->kind != ENTRY_DIR && !e->dir_s && !e->dir_ns && (e->kind != ENTRY_FILE || e->size <= FRAME_CONTENT_MAX) &&
-	       vector_covers(&s->known, &e->dot);
+	const struct entry *e = &r->known;
+
+	return !r->held && !e->deleted && e->kind != ENTRY_DIR && !e->dir_s && !e->dir_ns && vector_covers(&s->known, &e->dot);
 }
 
 static int put_record(void *user, const char *path, size_t len, const struct index_record *r)
@@ -94,7 +95,7 @@ static int put_record(void *user, const char *path, size_t len, const struct ind
 	uint8_t content[FRAME_CONTENT_MAX];
 
 	s->upto = r->position;
-	if (!r->known.dot.seq || is_known(s, &r->known))
+	if (!r->known.dot.seq || is_known(s, r))
 		return 0;
 	f.entry = r->known; /* borrowed */
 	memcpy(text, path, len);

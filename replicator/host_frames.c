@@ -5,6 +5,8 @@
 #include "err.h"
 #include "host_impl.h"
 
+#define HELD_MOST (4u << 20)
+
 void host_note_free(struct host *h, struct note *n)
 {
 	if (n->kind == NOTE_FRAME) {
@@ -27,7 +29,21 @@ void host_hear_frame(struct host *h, const struct note *n)
 		h->base.close(&h->base, n->p, err_text(rc));
 }
 
-/* While the node is full, frames wait here, and what they take of FRAMES_MOST is missing to the hub: in the end the peer waits. True: this one does. */
+/* So much is held back of one peer; then nothing more is read from it, until half of that was heard. */
+static void pause_reading(struct peer_link *p)
+{
+	bool pause = p->held_bytes > (p->paused ? HELD_MOST / 2 : HELD_MOST);
+
+	if (pause == p->paused)
+		return;
+	p->paused = pause;
+	pthread_mutex_lock(&p->mu);
+	if (p->link)
+		link_hold(p->link, pause);
+	pthread_mutex_unlock(&p->mu);
+}
+
+/* While the node is full, frames wait here; in the end the peer does. True: this one does. */
 bool host_hold(struct host *h, struct note *n)
 {
 	struct peer_link *p = n->p;
@@ -42,6 +58,8 @@ bool host_hold(struct host *h, struct note *n)
 	n->next = NULL;
 	*p->held_end = n;
 	p->held_end = &n->next;
+	p->held_bytes += n->len;
+	pause_reading(p);
 	return true;
 }
 
@@ -54,9 +72,11 @@ void host_hear_held(struct host *h)
 			struct note *n = p->held;
 
 			p->held = n->next;
+			p->held_bytes -= n->len;
 			host_hear_frame(h, n);
 			host_note_free(h, n);
 		}
+		pause_reading(p);
 		if (p->held)
 			at = &p->next_held;
 		else

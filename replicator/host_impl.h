@@ -23,6 +23,8 @@ struct peer_link {
 	struct node_peer *peer;
 	uint8_t key[FRAME_NODE_BYTES]; /* its node's */
 	struct note *held, **held_end; /* frames that wait, in their order, while the node is full */
+	size_t held_bytes;
+	bool paused;                   /* nothing more is read from it */
 	struct peer_link *next_held;   /* in host.holding */
 };
 

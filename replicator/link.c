@@ -379,14 +379,19 @@ static int shake(struct link *l)
 /* Everything that can be done for l now. A negative result ends it. */
 static int pump(struct link *l, uint32_t events, bool *ret_more)
 {
-	uint32_t want = EPOLLIN;
+	uint32_t want = l->held ? 0 : EPOLLIN;
 	int rc = 0;
+
+	if (l->held && (events & (EPOLLHUP | EPOLLERR))) { /* it would be told again and again */
+		fail(l, "the connection was reset");
+		return -ECONNRESET;
+	}
 
 	if (l->state == LINK_CONNECTING && (events & (EPOLLOUT | EPOLLERR | EPOLLHUP)))
 		rc = connected(l);
 	if (!rc && l->state == LINK_SHAKING)
 		rc = shake(l);
-	if (!rc && l->state >= LINK_GREETING && l->state < LINK_CLOSING)
+	if (!rc && !l->held && l->state >= LINK_GREETING && l->state < LINK_CLOSING)
 		rc = receive(l, ret_more);
 	if (!rc && l->state >= LINK_GREETING && l->state < LINK_CLOSING)
 		rc = transmit(l);
@@ -430,6 +435,14 @@ int link_send(struct link *l, struct buf *b)
 	}
 	buf_reset(b);
 	return rc;
+}
+
+void link_hold(struct link *l, bool hold)
+{
+	pthread_mutex_lock(&l->hub->mu);
+	l->hold = hold;
+	pthread_mutex_unlock(&l->hub->mu);
+	link_wake(l->hub);
 }
 
 size_t link_queued(const struct link *l)
@@ -560,9 +573,10 @@ static int look_after(struct link *l, uint64_t now)
 	bool close_wanted, waiting;
 
 	pthread_mutex_lock(&l->hub->mu);
+	waiting = l->queue.len > 0 || l->hold != l->held;
+	l->held = l->hold;
 	close_wanted = l->close_wanted;
 	memcpy(why, l->close_why, sizeof why);
-	waiting = l->queue.len > 0;
 	pthread_mutex_unlock(&l->hub->mu);
 	if (l->hub->paused && l->state >= LINK_UP)
 		return refuse(l, WHY_PAUSED);

@@ -9,7 +9,7 @@
  * at most LINK_STRANGERS_MAX are on their way up, LINK_STRANGERS_EACH of one address (an IPv6 network of 64 bits counts as one). Where there is one too many, another goes: first who has
  * not shown the key, of those the oldest. So whoever has the key gets in beside any number of silent sockets. A frame is at most FRAME_MAX; a frame that does not decode, or a send queue over LINK_QUEUE_MAX (the peer does not read), ends the link.
  *
- * Threads: the events are called on the hub's thread, one at a time, with no lock held; they must not block. link_send, link_close and
+ * Threads: the events are called on the hub's thread, one at a time, with no lock held; they must not block. link_send, link_hold, link_close and
  * link_queued may be called from any thread, between `up` and the return of `down`. Sources: RFC 8446 4.2.11 (external PSKs), RFC 5705, RFC 8446 7.5 (exporters).
  */
 #ifndef CLONELOVE_LINK_H
@@ -78,6 +78,8 @@ void link_set_user(struct link *l, void *user);
 /* Takes whole frames over from b (which is empty then). Never blocks. -EPIPE when it is down, -ENOBUFS over LINK_QUEUE_MAX (it goes down then). */
 int link_send(struct link *l, struct buf *b);
 size_t link_queued(const struct link *l);
+/* While it is held nothing more is read from it (frames that were read already still come): in the end the peer has to wait. Others do not. Never blocks. */
+void link_hold(struct link *l, bool hold);
 void link_close(struct link *l, const char *why);        /* sends ERROR, then closes; `down` follows */
 
 #endif

@@ -55,9 +55,10 @@ struct link {
 	size_t in_done;              /* bytes of `in` that were handed on */
 	uint32_t events;             /* what epoll was asked for */
 	bool want_write, want_read;  /* what TLS waits for */
+	bool held;                   /* nothing is read: what the thread knows of hold */
 	/* under the hub's mutex */
 	struct buf queue;
-	bool close_wanted;
+	bool close_wanted, hold;
 	char close_why[256];
 	/* the hub's thread: what is being sent */
 	struct buf out;

@@ -91,7 +91,8 @@ struct node_peer {
 struct node {
 	struct node_options o;
 	struct node_peer *peers;
-	struct told *told;             /* records that are not merged yet (exchange.c) */
+	struct told *told;             /* records that are not merged yet (exchange.c), */
+	size_t told_bytes;             /* and what they take */
 	struct pathmap dirty, waits, intents;
 	/* node_choose.c */
 	struct pathmap fresh;          /* wanted, and perhaps to be had now; */

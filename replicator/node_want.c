@@ -78,10 +78,13 @@ void node_announce(struct node *n, const uint8_t *hash, const uint8_t *bytes, ui
 
 bool node_full(struct node *n)
 {
-	if (!n->tree_job || n->announced_bytes < n->o.inline_most / 2)
+	size_t half = n->o.inline_most / 2;
+
+	/* What was told in this turn is merged at its end, and then something is started: with nothing under way one frame is taken in each turn. */
+	if ((!n->tree_job && !n->told_bytes) || n->announced_bytes + n->told_bytes < half)
 		return false;
 	drop_old(n);
-	return n->announced_bytes >= n->o.inline_most / 2;
+	return n->announced_bytes + n->told_bytes >= half;
 }
 
 /* The item's from now on. */
@@ -646,8 +649,6 @@ static void unchoose(struct apply_job *a)
 	free(w->copy_from);
 	free(w->link_from);
 	memset(w, 0, sizeof *w);
-	entry_init(&w->want);
-	entry_init(&w->disk);
 	memset(&a->items[a->count], 0, sizeof a->items[0]);
 }
 
@@ -662,6 +663,8 @@ static int choose_one(void *user, const char *path, size_t len)
 	int rc;
 
 	index_record_init(&r);
+	entry_init(&w->want);
+	entry_init(&w->disk);
 	w->path = strndup(path, len);
 	a->count++; /* what is half made is freed with the job */
 	rc = w->path ? index_get(c->t, path, len, &r) : -ENOMEM;
@@ -704,10 +707,6 @@ bool node_start_apply(struct node *n)
 	if (!a) {
 		node_failed(n, -ENOMEM);
 		return false;
-	}
-	for (size_t i = 0; i < NODE_BATCH; i++) {
-		entry_init(&a->wants[i].want);
-		entry_init(&a->wants[i].disk);
 	}
 	rc = index_begin(n->o.index, true, &t);
 	if (!rc) {

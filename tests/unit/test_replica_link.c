@@ -416,6 +416,39 @@ static uint64_t now_ms(void)
 }
 
 /* Strangers who talk something else, or nothing, get nothing and hold nobody up, be they of one address or of many. */
+/* What is held is not read, the other way goes on, and afterwards nothing is lost. */
+static void held(void **state)
+{
+	struct node a, b;
+
+	(void)state;
+	start(&a, "a", key_a);
+	start(&b, "b", key_a);
+	call(&a, &b);
+	WAIT_FOR(&a, a.ups == 1);
+	WAIT_FOR(&b, b.ups == 1);
+	link_hold(b.last, true);
+	usleep(100000); /* its thread has heard of it */
+	for (unsigned i = 0; i < 20; i++)
+		assert_int_equal(send_data(&a, FRAME_PIECE_MAX), 0);
+	assert_int_equal(send_data(&b, 5), 0);
+	WAIT_FOR(&a, a.frames == 1);
+	usleep(200000);
+	pthread_mutex_lock(&b.mu);
+	assert_int_equal(b.frames, 0);
+	pthread_mutex_unlock(&b.mu);
+	link_hold(b.last, false);
+	WAIT_FOR(&b, b.frames == 20);
+	/* Who goes away while it is held is noticed, at the latest when something is sent. */
+	link_hold(b.last, true);
+	usleep(100000);
+	stop(&a);
+	send_data(&b, FRAME_PIECE_MAX);
+	link_hold(b.last, false);
+	WAIT_FOR(&b, b.downs == 1);
+	stop(&b);
+}
+
 static void strangers(void **state)
 {
 	struct node a, b;
@@ -521,7 +554,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(frames_get_through), cmocka_unit_test(keys_decide), cmocka_unit_test(one_link_between_two),
 		cmocka_unit_test(no_judge), cmocka_unit_test(refused), cmocka_unit_test(nonsense_ends_it), cmocka_unit_test(who_does_not_read_is_dropped),
-		cmocka_unit_test(strangers), cmocka_unit_test(addresses), cmocka_unit_test(key_files),
+		cmocka_unit_test(held), cmocka_unit_test(strangers), cmocka_unit_test(addresses), cmocka_unit_test(key_files),
 	};
 
 	return cmocka_run_group_tests(tests, setup, teardown);
