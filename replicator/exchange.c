@@ -187,8 +187,10 @@ static int take_record(struct node *n, struct index_txn *t, struct node_peer *p,
 	bool wanted;
 	int rc = node_merge(n, t, r->path.p, r->path.len, &r->entry, &wanted);
 
-	if (!rc && wanted && r->has_content)
+	if (!rc && wanted && r->has_content) {
 		node_announce(n, r->entry.hash, r->content, r->content_len);
+		n->fetched_bytes += r->content_len;
+	}
 	if (!rc && wanted && r->held)
 		fetch_held(n->fetches, r->entry.hash, p);
 	return rc;

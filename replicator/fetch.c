@@ -21,6 +21,7 @@
 #define WINDOW_MOST (12u << 20)
 #define WINDOW_ALL (24u << 20)
 #define GONE_AGAIN_NS 1000000000ull   /* a peer that did not have it is asked again */
+#define GET_NS 1000000ull             /* what one takes of a peer that has not answered any */
 #define SLOTS 64u
 
 enum fetch_state { FETCH_LIST, FETCH_OPENING, FETCH_BLOCKS, FETCH_READY, FETCH_BROKEN };
@@ -33,7 +34,9 @@ struct request {
 	bool list;
 	uint32_t block;
 	struct buf got;                /* of the block */
-	bool writing;                  /* it is complete, a job writes it */
+	bool writing;                  /* it is complete, a job writes it; the peer is of no matter any more */
+	uint64_t sent_ns;              /* the last GET, */
+	unsigned beside;               /* one of so many that the peer had */
 };
 
 struct fetch {
@@ -74,6 +77,14 @@ int fetches_new(struct node *n, struct fetches **ret)
 	return 0;
 }
 
+/* The peer owes nothing for it any more. */
+static void request_answered(struct request *q)
+{
+	if (q->peer)
+		q->peer->gets--;
+	q->peer = NULL;
+}
+
 static void request_free(struct fetch *f, struct request *q)
 {
 	struct request **at = &f->requests;
@@ -84,6 +95,7 @@ static void request_free(struct fetch *f, struct request *q)
 	f->window--;
 	f->window_bytes -= q->list ? 0 : f->block;
 	f->n->fetches->window_bytes -= q->list ? 0 : f->block;
+	request_answered(q);
 	buf_free(&q->got);
 	free(q);
 }
@@ -337,29 +349,51 @@ static void drop(struct fetches *all, struct fetch *f)
 
 /* --- asking --- */
 
+/*
+ * Who is asked: the one that will have answered first, by what it took it before. What one of several requests takes is the time to its answer by their number: it is small for a peer that is near,
+ * and for one that is far as long as its line is not full; so the near ones are asked first, and the others as soon as these have enough to do. Nobody stays unknown: who has not been asked yet is
+ * asked. Of equal ones the turn decides.
+ */
+static uint64_t answer_in(const struct node_peer *p)
+{
+	return (p->gets + 1) * (p->get_ns ? p->get_ns : p->gets ? GET_NS : 0);
+}
+
+static bool may_have(const struct fetch *f, const struct node_peer *p)
+{
+	return !p->down && !(f->gone & (1ull << (p->slot % SLOTS)));
+}
+
 static struct node_peer *next_peer(struct fetch *f)
 {
-	struct node_peer *best = NULL, *first = NULL;
-	unsigned count = 0, at;
+	struct node_peer *best = NULL;
+	unsigned count = 0, at = 0, turn, best_at = 0;
 
-	for (struct node_peer *p = f->n->peers; p; p = p->next) {
-		if (p->down || (f->gone & (1ull << (p->slot % SLOTS))))
-			continue;
-		if (!first)
-			first = p;
-		count++;
-	}
+	for (struct node_peer *p = f->n->peers; p; p = p->next)
+		count += may_have(f, p);
 	if (!count)
 		return NULL;
-	at = f->turn++ % count;
-	for (struct node_peer *p = first; p; p = p->next) {
-		if (p->down || (f->gone & (1ull << (p->slot % SLOTS))))
+	turn = f->turn++ % count;
+	for (struct node_peer *p = f->n->peers; p; p = p->next) {
+		unsigned behind; /* the turn's, round and round */
+
+		if (!may_have(f, p))
 			continue;
-		best = p;
-		if (at-- == 0)
-			break;
+		behind = (at++ + count - turn) % count;
+		if (!best || answer_in(p) < answer_in(best) || (answer_in(p) == answer_in(best) && behind < best_at)) {
+			best = p;
+			best_at = behind;
+		}
 	}
 	return best;
+}
+
+static void note_answer(struct fetch *f, struct request *q)
+{
+	struct node_peer *p = q->peer;
+	uint64_t took = (node_now(f->n) - q->sent_ns) / q->beside + 1;
+
+	p->get_ns = p->get_ns ? (7 * p->get_ns + took) / 8 + 1 : took;
 }
 
 static int send_get(struct fetch *f, struct request *q)
@@ -377,6 +411,8 @@ static int send_get(struct fetch *f, struct request *q)
 	}
 	g.offset = off;
 	memcpy(g.hash, f->want.hash, HASH_BYTES);
+	q->sent_ns = node_now(f->n);
+	q->beside = q->peer->gets;
 	frame_begin(&b, FRAME_GET, &start);
 	frame_put_get(&b, &g);
 	frame_end(&b, start, false);
@@ -398,6 +434,7 @@ static int ask(struct fetch *f, bool list, uint32_t block)
 	q->id = ++f->n->fetches->ids;
 	q->peer = p;
 	q->slot = p->slot;
+	p->gets++;
 	q->list = list;
 	q->block = block;
 	q->next = f->requests;
@@ -609,11 +646,13 @@ static int take_piece(struct fetch *f, struct request *q, const struct frame_dat
 		broken(f, q->got.err);
 		return 0;
 	}
+	f->n->fetched_bytes += d->length;
 	if (q->got.len < len) {
 		send_get(f, q);
 		return 1;
 	}
 	q->writing = true;
+	request_answered(q);
 	if (submit(f, q, run_write, done_write)) {
 		q->writing = false;
 		broken(f, -ENOMEM);
@@ -646,6 +685,7 @@ int fetch_data(struct fetches *all, struct node_peer *p, const struct frame *fr)
 	q = find(all, d.request, &f);
 	if (!q || q->peer != p)
 		return 0; /* of a fetch that is over */
+	note_answer(f, q);
 	if (d.status == FRAME_BYTES || d.status == FRAME_ZEROS) {
 		if (q->list && d.status == FRAME_BYTES) {
 			take_list(f, &d);

@@ -63,6 +63,7 @@ struct host_member {
 	struct member m;
 	bool self, up, compared;       /* compared: its index with ours, since it came up */
 	bool joining, scanning;        /* so it says; it is looking through its directory after a start */
+	uint64_t get_us;               /* up: what it takes to answer for a piece of a file; 0: none was asked for */
 	int64_t clock_us;              /* up: its wall clock less ours */
 };
 /* Everybody who is known, the forgotten too. *ret: free(). */

@@ -194,6 +194,7 @@ static void list_members(struct host *h, void *arg)
 		m->joining = p.joining;
 		m->scanning = p.scanning;
 		m->clock_us = p.clock_us;
+		m->get_us = p.get_us;
 	}
 }
 

@@ -100,6 +100,7 @@ uint64_t index_position(struct index_txn *t);      /* the last one given */
 uint64_t index_count(struct index_txn *t);         /* records */
 uint64_t index_wanted_count(struct index_txn *t);
 bool index_wanted_news(const struct index_txn *t); /* something is wanted that was not, or not so, before this transaction */
+uint64_t index_wanted_bytes(struct index_txn *t);  /* the sizes of the files among them */
 
 /* --- block lists of files of more than one block, by the file's hash. A list goes with the last record that has to do with the content: of what is known or on the disk. --- */
 int index_blocks_put(struct index_txn *t, const uint8_t *hash, const uint8_t *list, size_t len); /* -ENOENT: no record has: it is not kept */

@@ -127,6 +127,11 @@ static int change_derived(struct index_txn *t, const char *path, size_t len, con
 	return rc;
 }
 
+static uint64_t wanted_bytes(const struct index_record *r)
+{
+	return !r->held && !r->known.deleted ? r->known.size : 0;
+}
+
 static int take_out(struct index_txn *t, const char *path, size_t len, const struct index_place *p, const struct index_record *old)
 {
 	int rc = change_derived(t, path, len, p, old, false);
@@ -135,6 +140,7 @@ static int take_out(struct index_txn *t, const char *path, size_t len, const str
 		rc = stage_sum(t, path, len, &old->known, false);
 	t->count--;
 	t->wanted -= !old->held;
+	t->wanted_bytes -= wanted_bytes(old);
 	return rc;
 }
 
@@ -153,6 +159,7 @@ static int put_in(struct index_txn *t, const char *path, size_t len, const struc
 		rc = stage_sum(t, path, len, &r->known, true);
 	t->count++;
 	t->wanted += !r->held;
+	t->wanted_bytes += wanted_bytes(r);
 	return rc;
 }
 

@@ -46,7 +46,7 @@ struct index_txn {
 	bool wanted_news;
 	bool write, changed;            /* changed: something was written; else a commit leaves the disk alone */
 	int failed;                     /* a change went wrong half-way: only abort is left */
-	uint64_t position, count, wanted, next_dir; /* written back at commit */
+	uint64_t position, count, wanted, next_dir, wanted_bytes; /* written back at commit */
 	struct sum_change *changes;     /* applied to the sums at commit */
 	size_t change_count, change_cap;
 };

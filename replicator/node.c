@@ -499,6 +499,7 @@ void node_status(struct node *n, struct node_status *ret)
 	if (index_begin(n->o.index, false, &t) == 0) {
 		ret->records = index_count(t);
 		ret->wanted = index_wanted_count(t);
+		ret->wanted_bytes = index_wanted_bytes(t);
 		index_abort(t);
 	}
 	ret->dirty = n->dirty.count;
@@ -508,6 +509,7 @@ void node_status(struct node *n, struct node_status *ret)
 	}
 	ret->untimed = n->untimed;
 	ret->alerts = n->alerts;
+	ret->fetched_bytes = n->fetched_bytes;
 	ret->members = node_others(n);
 	ret->forgotten = n->forgotten;
 	ret->context = n->context.count;
@@ -778,13 +780,13 @@ void node_free(struct node *n)
 		return;
 	serve_free(n);
 	exchange_drop_told(n);
+	fetches_free(n->fetches); /* they know of peers */
 	while (n->peers) {
 		struct node_peer *p = n->peers;
 
 		n->peers = p->next;
 		exchange_free_peer(p);
 	}
-	fetches_free(n->fetches);
 	node_announced_free(n);
 	node_choose_free(n);
 	node_hash_free(n);

@@ -128,7 +128,7 @@ void node_turn_end(struct node *n);
 /* --- members (members.h; DESIGN.md, "Members") --- */
 /* Ours among them. Valid until the next call that is not const. */
 const struct members *node_members(const struct node *n);
-struct node_peer_status { bool compared, joining, scanning; int64_t clock_us; };
+struct node_peer_status { bool compared, joining, scanning; int64_t clock_us; uint64_t get_us; }; /* get_us: what it takes to answer for a piece of a file; 0: none was asked for */
 bool node_peer_status(const struct node *n, const uint8_t *node, struct node_peer_status *ret); /* false: it is not up */
 /* Others call us there from now on; the text is copied. */
 int node_address(struct node *n, const char *address);
@@ -176,6 +176,8 @@ void node_diff_drop(struct node *n, struct node_diff *d); /* before it has ended
 
 struct node_status {
 	uint64_t dirty, wanted, records, peers, compared; /* compared: peers whose index was compared with ours since they came up */
+	uint64_t wanted_bytes;     /* the sizes of the files that are wanted */
+	uint64_t fetched_bytes;    /* contents that came from peers since the start, announced ones too */
 	uint64_t alerts;           /* twins seen, and the like */
 	uint64_t context;          /* elements of the context */
 	uint64_t tombs_gone;       /* deletions that were forgotten since the start */

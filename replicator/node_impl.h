@@ -80,6 +80,8 @@ struct node_peer {
 	struct vector context;         /* its own, when comparing began */
 	struct vector early;           /* of marks that came before comparing was over: believed then, if it was the first time; said to be known by the peer, every time */
 	uint8_t odd[SUM_LEAVES / 8];   /* leaves with unversioned entries, as it began: asked for in any case */
+	unsigned gets;                 /* of fetches, that it has not answered */
+	uint64_t get_ns;               /* how long it takes for one of them, about: fetch.c. 0: not known */
 	struct node_diff *diff;        /* rides on comparing; NULL */
 	bool for_diff;                 /* which goes on for that alone: it was compared before */
 	unsigned slot;                 /* a bit of fetches' masks */
@@ -152,6 +154,7 @@ struct node {
 	uint64_t times_ns;             /* when to look after them again */
 	uint64_t wake_ns;
 	uint64_t alerts;
+	uint64_t fetched_bytes;
 	int error;
 	/* node_missing.c */
 	uint32_t question;             /* that was asked at the last halt; other than all before */

@@ -50,7 +50,7 @@ sed -n 's/^\t{ "\([a-z_]*\)", \(offsetof\|SIZE_MAX\).*/\1/p' replicator/cmd/sett
 sed -n 's/^\.It Cm \([a-z_]*\)$/\1/p' replicator/cmd/clonesync.conf.5 | sort -u > "$T/page"
 same "settings: clonesync and clonesync.conf(5)" "$T/known" "$T/page"
 # Fields of JSON: those that clonesync gives and those of its page.
-sed -n 's/.*\(add_[a-z0-9]*\|object_add\)(o, "\([a-z_]*\)".*/\2/p' replicator/cmd/answer.c replicator/cmd/answer_diff.c replicator/cmd/cmd_diff.c | grep -vxE 'ok|progress' | sort -u > "$T/known"
+sed -n 's/.*\(add_[a-z0-9]*\|object_add\)(o, "\([a-z_]*\)".*/\2/p' replicator/cmd/answer.c replicator/cmd/answer_diff.c replicator/cmd/cmd_diff.c replicator/cmd/cmd_join.c | grep -vxE 'ok|progress' | sort -u > "$T/known"
 sed -n '/^\.Sh JSON/,/^\.Sh FILES/s/^\.It Li \([a-z_]*\)$/\1/p' replicator/cmd/clonesync.1 | sort -u > "$T/page"
 same "fields of JSON: clonesync and clonesync(1)" "$T/known" "$T/page"
 for p in mount fsck; do

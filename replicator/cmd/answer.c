@@ -89,6 +89,8 @@ static bool answer_status(struct answer *a, struct ctlsock_conn *k, struct json_
 	add_text(o, "root", root);
 	add_u64(o, "records", s.node.records);
 	add_u64(o, "wanted", s.node.wanted);
+	add_u64(o, "wanted_bytes", s.node.wanted_bytes);
+	add_u64(o, "fetched_bytes", s.node.fetched_bytes);
 	add_u64(o, "dirty", s.node.dirty);
 	add_u64(o, "members", s.node.members);
 	add_u64(o, "peers_up", s.node.peers);
@@ -124,6 +126,7 @@ static struct json_object *member_json(const struct host_member *m)
 	add_bool(o, "joining", m->joining);
 	add_bool(o, "scanning", m->scanning);
 	json_object_object_add(o, "clock_us", json_object_new_int64(m->clock_us));
+	add_u64(o, "get_us", m->get_us);
 	return o;
 }
 

@@ -10,6 +10,7 @@
 #include "cmd.h"
 
 int cmd_run(int argc, char **argv);
+int cmd_join(int argc, char **argv);
 int cmd_keygen(int argc, char **argv);
 int cmd_status(int argc, char **argv);
 int cmd_peers(int argc, char **argv);

@@ -5,8 +5,6 @@
  * killed at any point leaves what the next one finds and goes on with (DESIGN.md), and a stale socket, which it replaces.
  */
 #include <errno.h>
-#include <inttypes.h>
-#include <limits.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,24 +17,15 @@
 #include "daemon.h"
 #include "err.h"
 #include "logmsg.h"
-#include "metrics.h"
+#include "run_options.h"
 
 #define LOOK_MS 1000
-#define OVERRIDES_MAX 128u
 
-enum { OPT_METRICS = CMD_LONG(0), OPT_LIMIT_RATE };
+enum { OPT_METRICS = CMD_LONG(0) };
 
 static const struct cmd_option options[] = {
-	{ 'c', "config", "FILE", "the configuration (default /etc/clonelove/clonesync.conf, where no DIR is given)" },
-	{ 'k', "cluster-key-file", "FILE", "the cluster's key, as keygen makes it (default /etc/clonelove/cluster.key)" },
-	{ 's', "state-dir", "DIR", "what this member remembers (default /var/lib/clonesync); not within the directory" },
-	{ 'l', "listen", "ADDR:PORT", "where peers call; without it, it only calls them" },
-	{ 'a', "address", "HOST:PORT", "where the others call this one (default: where it listens, as its first peer sees it)" },
-	{ 'p', "peer", "HOST:PORT", "another member, from which it learns the rest; may be given again. None: the first member" },
-	{ 'n', "name", "NAME", "what operators read, on every member (default: the host name)" },
+	RUN_OPTIONS,
 	{ OPT_METRICS, "metrics", "WHERE", "serve Prometheus' metrics: unix:/PATH or 127.0.0.1:PORT" },
-	{ OPT_LIMIT_RATE, "limit-rate", "RATE", "send at most so many bytes of files a second, as 500K, 20M; to all members together" },
-	{ 'v', "verbose", NULL, "say more" },
 };
 
 static const struct cmd_usage usage = {
@@ -46,133 +35,9 @@ static const struct cmd_usage usage = {
 	"this member.", CMD_USAGE
 };
 
-struct args {
-	const char *config;
-	const char *names[OVERRIDES_MAX], *values[OVERRIDES_MAX]; /* the command line, which wins over the file */
-	unsigned count;
-	bool verbose;
-};
-
 static int take(void *user, int letter, const char *arg)
 {
-	struct args *a = user;
-	const char *name = letter == 'k' ? "cluster_key_file" : letter == 's' ? "state_dir" : letter == 'l' ? "listen" : letter == 'a' ? "address" :
-			   letter == 'p' ? "peer" : letter == 'n' ? "name" : letter == OPT_LIMIT_RATE ? "limit_rate" : "metrics";
-
-	if (letter == 'v') {
-		a->verbose = true;
-	} else if (letter == 'c') {
-		a->config = arg;
-	} else if (a->count == OVERRIDES_MAX) {
-		cmd_complain(usage.program, "more than %u options", OVERRIDES_MAX);
-		return -1;
-	} else {
-		a->names[a->count] = name;
-		a->values[a->count++] = arg;
-	}
-	return 0;
-}
-
-/* The file, then the command line over it; dir: NULL = as the file says. */
-static int settle(const struct args *a, const char *dir, struct settings *s)
-{
-	char full[PATH_MAX];
-	int rc = settings_init(s);
-
-	if (!rc && (a->config || !dir))
-		rc = settings_find(s, a->config);
-	for (unsigned i = 0; !rc && i < a->count; i++)
-		rc = settings_set(s, a->names[i], a->values[i]);
-	if (!rc && dir)
-		rc = settings_set(s, "tree", dir);
-	if (rc)
-		return rc;
-	if (!s->tree)
-		return err_set(ERR_CONFIG, "which directory? Name it on the command line, or as tree in %s", a->config ? a->config : SETTINGS_FILE);
-	if (!realpath(s->tree, full))
-		return err_set(-errno, "the directory %s: %s", s->tree, strerror(errno));
-	if (!s->listen && !s->peer_count)
-		return err_set(ERR_CONFIG, "neither --listen nor --peer: nobody could ever be reached");
-	return settings_set(s, "tree", full);
-}
-
-static bool is_low_port(const char *listen)
-{
-	const char *colon = listen ? strrchr(listen, ':') : NULL;
-	unsigned long port = colon ? strtoul(colon + 1, NULL, 10) : 0;
-
-	return port > 0 && port < 1024;
-}
-
-static int number(const char *name, const char *text, uint64_t least, uint64_t most, uint64_t *ret)
-{
-	char *end;
-
-	if (!text)
-		return 0;
-	errno = 0;
-	*ret = strtoull(text, &end, 10);
-	if (errno || *end || *text < '0' || *text > '9' || *ret < least || *ret > most)
-		return err_set(ERR_CONFIG, "%s is a number from %" PRIu64 " to %" PRIu64 ", not %s", name, least, most, text);
-	return 0;
-}
-
-/* Bytes, with K, M or G behind them for 1024, its square, its cube. */
-static int rate(const char *text, uint64_t *ret)
-{
-	static const char units[] = "KMG";
-	const char *p = text, *unit;
-	unsigned shift = 0;
-	uint64_t n = 0;
-
-	if (!text)
-		return 0;
-	for (; *p >= '0' && *p <= '9' && n < UINT64_MAX / 100; p++)
-		n = 10 * n + (uint64_t)(*p - '0');
-	unit = p != text && *p ? strchr(units, *p) : NULL;
-	if (unit) {
-		shift = 10 * (unsigned)(unit - units + 1);
-		p++;
-	}
-	if (p == text || *p || !n || n > UINT64_MAX >> 20 >> shift)
-		return err_set(ERR_CONFIG, "limit_rate is a number of bytes a second, with K, M or G behind it for more, not %s", text);
-	*ret = n << shift;
-	return 0;
-}
-
-static int set_limits(const struct settings *s, struct host_options *o)
-{
-	uint64_t days = 0, percent = 0;
-	int rc = number("trash_days", s->trash_days, 1, 36500, &days);
-
-	if (!rc)
-		rc = number("trash_most_bytes", s->trash_most_bytes, 1, UINT64_MAX - 1, &o->trash_most_bytes);
-	if (!rc)
-		rc = number("missing_percent", s->missing_percent, 1, 101, &percent);
-	if (!rc)
-		rc = rate(s->limit_rate, &o->limit_rate);
-	o->trash_keep_ns = days * 24 * 3600 * 1000000000;
-	o->missing_percent = (unsigned)percent;
-	return rc;
-}
-
-static int start_host(const struct settings *s, struct host **ret)
-{
-	struct host_options o = {
-		.dir = s->tree, .state_dir = s->state_dir, .cluster_key_file = s->cluster_key_file, .listen = s->listen,
-		.peers = (const char *const *)s->peers, .peer_count = s->peer_count, .name = s->name, .address = s->address,
-	};
-	struct progress bar = PROGRESS_INIT;
-	int rc = set_limits(s, &o);
-
-	if (!rc && s->metrics) /* here, before anything is made */
-		rc = metrics_check(s->metrics);
-	if (rc)
-		return rc;
-	progress_begin(&bar, "beginning to watch the directory", 0);
-	rc = host_start(&o, ret);
-	progress_end(&bar);
-	return rc;
+	return letter == OPT_METRICS ? run_override(user, usage.program, "metrics", arg) : run_take(user, usage.program, letter, arg);
 }
 
 /* What an operator should know of is said when it changes. */
@@ -217,14 +82,10 @@ static int run(const struct settings *s)
 	char rights[CAPS_TEXT];
 	int stop_fd, rc;
 
-	daemon_harden();
-	rc = caps_drop(is_low_port(s->listen), rights);
-	if (rc)
-		return rc;
-	stop_fd = daemon_stop_open();
+	stop_fd = run_prepare(s, rights);
 	if (stop_fd < 0)
 		return stop_fd;
-	rc = start_host(s, &host);
+	rc = run_start(s, &host);
 	if (!rc)
 		rc = daemon_stop_catch(true);
 	if (!rc)
@@ -247,7 +108,7 @@ static int run(const struct settings *s)
 
 int cmd_run(int argc, char **argv)
 {
-	struct args a = { .config = NULL };
+	struct run_args a = { .config = NULL };
 	struct settings s;
 	int code = CMD_USAGE, at = cmd_parse(&usage, argc, argv, take, &a, &code), rc;
 
@@ -255,13 +116,9 @@ int cmd_run(int argc, char **argv)
 		return code;
 	if (a.verbose)
 		logmsg_init("clonesync", LOGMSG_INFO);
-	rc = settle(&a, argv[at], &s);
+	rc = run_settle(&a, argv[at], &s);
 	if (!rc)
 		rc = run(&s);
 	settings_free(&s);
-	if (rc == -EKEYREJECTED) {
-		cmd_fail(usage.program, rc);
-		return CMD_NOT_FOUND;
-	}
-	return rc ? cmd_fail(usage.program, rc) : CMD_OK;
+	return rc ? run_fail(usage.program, rc) : CMD_OK;
 }

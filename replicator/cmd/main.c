@@ -9,6 +9,7 @@
 
 static const struct cmd_command commands[] = {
 	{ "run", NULL, "keep a directory the same as the other members have it", cmd_run },
+	{ "join", NULL, "fill an empty directory with what the cluster has", cmd_join },
 	{ "keygen", NULL, "make a key for a cluster", cmd_keygen },
 	{ "status", NULL, "show how far a running clonesync is", cmd_status },
 	{ "peers", NULL, "show the members of the cluster", cmd_peers },

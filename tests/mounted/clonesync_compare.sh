@@ -1,5 +1,5 @@
 #!/bin/bash
-# clonesync diff, of two members of which one sends slowly (--limit-rate).
+# clonesync diff, of two members of which one sends slowly (--limit-rate); clonesync join of a third.
 # timeout: 120
 # sanitized: yes
 set -u
@@ -55,4 +55,25 @@ member_end 1
 is $? 0 "the other goes"
 check "and is away" until_true $SLOW peers_are 0 0
 refuses "it is not compared with" "m1 is not up" 5 clonesync diff -s "$W/state-0" m1
+
+# --- a third one joins, from the slow one at first
+join() { ns 2 timeout 100 "$CLONESYNC" join "$W/tree-2" -k "$KEY" -s "$W/state-2" -l ":$PORT" -p "10.77.0.1:$PORT" -n m2 "$@"; }
+mkdir "$W/tree-2"
+echo mine > "$W/tree-2/mine"
+refuses "a directory with something in it is not joined" "tree-2 is not empty .mine.*clonesync run" 4 join
+is "$(ls -A "$W/tree-2")" mine "nor touched"
+rm "$W/tree-2/mine"
+refuses "nobody is to be joined" "--peer" 2 clonesync join "$W/tree-2" -k "$KEY" -s "$W/state-2" -l 127.0.0.1:0
+join --timeout 3 > "$W/out" 2> "$W/err"
+is "$? $(grep -c "not the same in time" "$W/err")" "5 1" "it is not ready before it is the same" "$(cat "$W/out" "$W/err")"
+member_start 1
+join --json > "$W/out" 2> "$W/err"
+is "$? $(jq -r .root "$W/out")" "0 $(get 0 root)" "the same call goes on, and ends with the cluster's root" "$(cat "$W/out" "$W/err")"
+check "then all of it is there" same_trees 0 2
+[ "$(jq .members "$W/out")" -ge 1 ] && [ ! -e "$W/state-2/joining" ]
+ok $? "and it is said from how many" "$(cat "$W/out")"
+refuses "it does not join again" "not empty" 4 join
+member_start 2
+ok $? "it runs from there" "$(tail -n 5 "$W/log-2")"
+check "all three are the same" settled 60 0 1 2
 tap_done

@@ -252,7 +252,7 @@ static void check_all(struct index *x, const struct model *m)
 	struct seen s = { .m = m };
 	struct sums *sums;
 	struct index_txn *t;
-	uint64_t count = 0, missing = 0;
+	uint64_t count = 0, missing = 0, missing_bytes = 0;
 	char p[64];
 
 	assert_int_equal(index_begin(x, false, &t), 0);
@@ -299,6 +299,7 @@ static void check_all(struct index *x, const struct model *m)
 		assert_seen(&s, m, in_leaf, sums_leaf(p, len));
 		count += m->there[n];
 		missing += m->there[n] && !m->r[n].held;
+		missing_bytes += m->there[n] && !m->r[n].held ? m->r[n].known.size : 0;
 		if (!m->there[n] || m->r[n].known.deleted)
 			continue;
 		entry_encode(&m->r[n].known, &b);
@@ -307,6 +308,7 @@ static void check_all(struct index *x, const struct model *m)
 	}
 	assert_int_equal(index_count(t), count);
 	assert_int_equal(index_wanted_count(t), missing);
+	assert_int_equal(index_wanted_bytes(t), missing_bytes);
 	assert_int_equal(index_position(t), m->position);
 	assert_true(sum_equal(sums_root(sums), sums_root(index_sums(x))));
 	for (unsigned n = 0; n < SUM_FANOUT; n++)
