@@ -489,8 +489,6 @@ bool node_idle(const struct node *n)
 	return true;
 }
 
-struct count { uint64_t records, wanted; };
-
 void node_status(struct node *n, struct node_status *ret)
 {
 	struct index_txn *t;
@@ -780,7 +778,8 @@ void node_free(struct node *n)
 		return;
 	serve_free(n);
 	exchange_drop_told(n);
-	fetches_free(n->fetches); /* they know of peers */
+	fetches_free(n->fetches); /* these two know of peers */
+	node_diffs_free(n);
 	while (n->peers) {
 		struct node_peer *p = n->peers;
 
@@ -794,7 +793,6 @@ void node_free(struct node *n)
 	free_items(&n->waits, false);
 	free_items(&n->intents, true);
 	node_cuts_free(n);
-	node_diffs_free(n);
 	node_tombs_free(n);
 	vector_free(&n->context);
 	members_free(&n->members);
