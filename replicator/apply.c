@@ -585,14 +585,6 @@ static void note_all(struct tree *t, struct env *env, uint64_t clock_ns, struct 
 	}
 }
 
-/* What was done there may not be durable; but it was done, and what comes after it is somebody's. */
-static void not_synced(struct apply_item *i, int rc)
-{
-	i->rc = rc;
-	i->doubt = true;
-	i->now.ctime_s = i->now.ctime_ns = 0;
-}
-
 static void sync_parents(struct tree *t, struct apply_item *items, size_t count)
 {
 	size_t done = 0;
@@ -610,7 +602,7 @@ static void sync_parents(struct tree *t, struct apply_item *items, size_t count)
 		if (rc && rc != -ENOENT && rc != -ENOTDIR && rc != -ELOOP) /* gone since: whoever removed it is heard of */
 			for (size_t m = k; m < count && same_parent(items[k].path, items[m].path); m++)
 				if (items[m].outcome == APPLY_DONE)
-					not_synced(&items[m], rc);
+					fail(&items[m], rc); /* done, but nobody may be told so yet: a loss of power might undo it */
 	}
 }
 

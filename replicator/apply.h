@@ -22,11 +22,11 @@
 
 enum apply_outcome {
 	APPLY_OPEN,    /* nothing was done yet */
-	APPLY_DONE,    /* `want` lies there now (or nothing, if it is a tombstone); `now` is its stat. rc: what failed behind that, or 0 */
+	APPLY_DONE,    /* `want` lies there now (or nothing, if it is a tombstone); `now` is its stat, its name durable. rc: what failed behind that, or 0 */
 	APPLY_STRANGE, /* what lies there is not what should: examine it. The tree is as it was */
 	APPLY_BUSY,    /* a writer has it open: later. The tree is as it was */
 	APPLY_NO_CONTENT, /* the content that was to be had here is not what it should be: fetch it */
-	APPLY_FAILED   /* rc says why; what lies there is to be found out */
+	APPLY_FAILED   /* rc says why; what lies there is to be found out, and may be `want`, but not durable */
 };
 
 struct apply_item {

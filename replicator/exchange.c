@@ -530,7 +530,7 @@ int node_frame(struct node *n, struct node_peer *p, const struct frame *f)
 		rc = ERR_CORRUPT;
 		break;
 	}
-	p->broken = rc != 0;
+	p->broken |= rc != 0;
 	node_pump(n);
 	return rc;
 }

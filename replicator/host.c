@@ -435,12 +435,16 @@ static void hear_all(struct host *h, struct note *n)
 		unsigned left = TURN_NOTES;
 
 		node_turn_begin(h->node);
-		host_hear_held(h);
-		while (n && left--) {
+		host_hear_held(h, &left);
+		while (n && left) {
 			struct note *next = n->next;
+			bool job = n->kind == NOTE_JOB;
 
+			left--;
 			hear(h, n);
 			n = next;
+			if (job) /* the next one may make the node full again before the turn is over */
+				host_hear_held(h, &left);
 		}
 		node_turn_end(h->node);
 	} while (n || (h->holding && !node_full(h->node)));

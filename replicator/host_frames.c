@@ -63,16 +63,17 @@ bool host_hold(struct host *h, struct note *n)
 	return true;
 }
 
-void host_hear_held(struct host *h)
+void host_hear_held(struct host *h, unsigned *left)
 {
 	struct peer_link **at = &h->holding, *p;
 
 	while ((p = *at)) {
-		while (p->held && !node_full(h->node)) {
+		while (p->held && *left && !node_full(h->node)) {
 			struct note *n = p->held;
 
 			p->held = n->next;
 			p->held_bytes -= n->len;
+			(*left)--;
 			host_hear_frame(h, n);
 			host_note_free(h, n);
 		}

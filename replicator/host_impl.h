@@ -87,7 +87,7 @@ void host_bad_peer(struct host *h, struct peer_link *p, const char *what); /* it
 /* --- host_frames.c --- */
 void host_hear_frame(struct host *h, const struct note *n);
 bool host_hold(struct host *h, struct note *n);          /* it waits, and is not the caller's any more */
-void host_hear_held(struct host *h);                     /* as many as the node takes */
+void host_hear_held(struct host *h, unsigned *left);     /* as many as the node takes, and *left says; it says how many more then */
 void host_drop_held(struct host *h, struct peer_link *p);
 void host_note_free(struct host *h, struct note *n);     /* and makes room for others, if it is a frame */
 

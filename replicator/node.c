@@ -19,7 +19,6 @@
 #define VALUE_BOOT "boot"         /* of the machine, when the tree was last scanned */
 #define VALUE_CLEAN "clean"       /* left in order */
 #define VALUE_JOINING "joining"
-#define VALUE_INTENTS "applying"
 #define VALUE_SEEN "seen"         /* when the last scan after a start that came to its end began, by the wall clock */
 
 uint64_t node_now(const struct node *n)
@@ -75,24 +74,6 @@ void node_wake(struct node *n, uint64_t at_ns)
 
 /* --- transactions --- */
 
-static int put_intents(struct node *n, struct index_txn *t)
-{
-	struct buf b = BUF_INIT;
-	int rc;
-
-	buf_u32(&b, (uint32_t)n->intents.count);
-	for (struct pathmap_item *i = n->intents.first; i; i = i->next) {
-		buf_str16(&b, i->path, i->len);
-		entry_encode(&((struct intent *)(void *)i)->entry, &b);
-		buf_u8(&b, ((struct intent *)(void *)i)->in_place);
-		if (((struct intent *)(void *)i)->in_place)
-			entry_encode(&((struct intent *)(void *)i)->from, &b);
-	}
-	rc = b.err ? b.err : index_value_put(t, VALUE_INTENTS, b.data, b.len);
-	buf_free(&b);
-	return rc;
-}
-
 static int seen(void *user, const char *path, size_t len, const struct index_record *r)
 {
 	(void)path;
@@ -116,7 +97,7 @@ int node_commit(struct node *n, struct index_txn *t, int rc)
 	if (!rc)
 		rc = index_context_put(t, &n->context);
 	if (!rc && n->intent_news)
-		rc = put_intents(n, t);
+		rc = node_intents_put(n, t);
 	if (!rc) {
 		position = index_position(t);
 		wanted = index_wanted_count(t);
@@ -127,8 +108,10 @@ int node_commit(struct node *n, struct index_txn *t, int rc)
 	} else {
 		rc = index_commit(t);
 	}
+	node_intents_end(n, !rc);
 	if (rc) {
 		node_failed(n, rc);
+		node_wake(n, node_now(n) + NODE_AGAIN_MOST_NS); /* what sets no alarm of its own is tried again then */
 		return rc;
 	}
 	if (position > n->position && !n->lazy)
@@ -141,73 +124,6 @@ int node_commit(struct node *n, struct index_txn *t, int rc)
 	n->scan_wanted |= news;
 	n->context_news = n->intent_news = false;
 	return 0;
-}
-
-static void free_intent(struct intent *i)
-{
-	if (!i)
-		return;
-	entry_free(&i->entry);
-	entry_free(&i->from);
-	free(i);
-}
-
-int node_intent(struct node *n, const char *path, const struct entry *e, const struct entry *from)
-{
-	struct intent *i = calloc(1, sizeof *i);
-	int rc = i ? entry_copy(e, &i->entry) : -ENOMEM;
-
-	if (!rc && from) {
-		i->in_place = true;
-		rc = entry_copy(from, &i->from);
-	}
-	node_intent_over(n, path);
-	if (!rc)
-		rc = pathmap_add(&n->intents, path, strlen(path), &i->at);
-	if (rc)
-		free_intent(i);
-	else
-		n->intent_news = true;
-	return rc;
-}
-
-void node_intent_over(struct node *n, const char *path)
-{
-	struct pathmap_item *i = pathmap_get(&n->intents, path, strlen(path));
-
-	if (!i)
-		return;
-	pathmap_remove(&n->intents, i);
-	free_intent((struct intent *)(void *)i);
-	n->intent_news = true;
-}
-
-static int get_intents(struct node *n, struct index_txn *t)
-{
-	struct buf b = BUF_INIT;
-	struct cursor c;
-	uint32_t count;
-	int rc = index_value_get(t, VALUE_INTENTS, &b);
-
-	c = cursor_make(b.data, b.len);
-	count = rc ? 0 : cursor_u32(&c);
-	if (rc == -ENOENT)
-		rc = 0;
-	for (uint32_t k = 0; !rc && k < count; k++) {
-		struct intent *i = calloc(1, sizeof *i);
-		size_t len;
-		const char *path = (const char *)cursor_str16(&c, &len);
-
-		rc = i ? path ? entry_decode(&c, &i->entry) : ERR_CORRUPT : -ENOMEM;
-		if (!rc && (i->in_place = cursor_u8(&c)))
-			rc = entry_decode(&c, &i->from);
-		if (!rc)
-			rc = c.err ? c.err : pathmap_add(&n->intents, path, len, &i->at);
-		if (rc)
-			free_intent(i);
-	}
-	buf_free(&b);
-	return rc;
 }
 
 /* --- what is to be looked at, and what waits --- */
@@ -302,8 +218,8 @@ static void set_alarm(struct node *n)
 	for (struct pathmap_item *i = n->dirty.first; i && !n->tree_job; i = i->next)
 		if (((struct dirty *)(void *)i)->due_ns < next)
 			next = ((struct dirty *)(void *)i)->due_ns;
-	for (struct pathmap_item *i = n->waits.first; i && !n->tree_job; i = i->next)
-		if (((struct wait *)(void *)i)->due_ns < next)
+	for (struct pathmap_item *i = n->waits.first; i && !n->tree_job; i = i->next) /* what is looked at first becomes fresh by that */
+		if (((struct wait *)(void *)i)->due_ns < next && !pathmap_get(&n->intents, i->path, i->len))
 			next = ((struct wait *)(void *)i)->due_ns;
 	if (n->self_late && n->self_again_ns < next)
 		next = n->self_again_ns;
@@ -311,6 +227,8 @@ static void set_alarm(struct node *n)
 		next = n->tend_ns;
 	if (!n->tombs_job && n->tombs_ns < next)
 		next = n->tombs_ns;
+	if (n->join_again_ns && n->join_again_ns < next)
+		next = n->join_again_ns;
 	if (n->lazy_ns && n->lazy_ns + NODE_LAZY_NS < next)
 		next = n->lazy_ns + NODE_LAZY_NS;
 	if (node_cuts_alarm(n) < next)
@@ -332,12 +250,13 @@ static void end_joining(struct node *n)
 	struct index_txn *t;
 	int rc = index_begin(n->o.index, true, &t);
 
+	if (!rc)
+		rc = node_commit(n, t, index_value_put(t, VALUE_JOINING, NULL, 0));
 	if (rc) {
 		node_failed(n, rc);
+		n->join_again_ns = node_now(n) + NODE_AGAIN_MOST_NS;
 		return;
 	}
-	if (node_commit(n, t, index_value_put(t, VALUE_JOINING, NULL, 0)))
-		return;
 	n->joining = false;
 	exchange_joined(n);
 }
@@ -348,12 +267,25 @@ void node_heard(struct node *n, struct node_peer *p)
 
 	if (!n->joining || p->joining)
 		return;
-	if (node_adopt(n, p->odd, &left))
+	if (node_adopt(n, p->odd, &left)) {
+		n->join_again_ns = node_now(n) + NODE_AGAIN_MOST_NS;
 		return;
+	}
 	if (left)
 		exchange_compare(n, p); /* of what has come since */
 	else
 		end_joining(n);
+}
+
+/* The index failed when one was heard: it is, once more. */
+static void join_again(struct node *n)
+{
+	if (!n->join_again_ns || n->join_again_ns > node_now(n))
+		return;
+	n->join_again_ns = 0;
+	for (struct node_peer *p = n->peers; p && n->joining; p = p->next)
+		if (p->compared && !p->joining)
+			exchange_compare(n, p);
 }
 
 /* When all members there are join at once, there is none to hear: the first of them is the one. */
@@ -450,6 +382,7 @@ void node_pump(struct node *n)
 			break;
 		end_scan(n);
 		found_cluster(n);
+		join_again(n);
 		if (n->lazy_ns && node_now(n) - n->lazy_ns >= NODE_LAZY_NS)
 			n->lazy_ns = 0;
 		for (struct node_peer *p = n->peers; p; p = p->next)
@@ -554,7 +487,7 @@ static int empty_index(struct index_txn *t)
 	}
 	buf_free(&paths);
 	if (!rc)
-		rc = index_value_put(t, VALUE_INTENTS, NULL, 0);
+		rc = index_value_put(t, NODE_VALUE_INTENTS, NULL, 0);
 	if (!rc)
 		rc = index_retired_clear(t);
 	return rc ? rc : index_context_put(t, &none);
@@ -613,7 +546,7 @@ static int recognise(struct node *n, struct index_txn *t, const uint8_t *next)
 	if (!rc && n->joining)
 		rc = index_value_put(t, VALUE_JOINING, "1", 1);
 	if (!rc)
-		rc = get_intents(n, t);
+		rc = node_intents_get(n, t);
 	if (!rc)
 		rc = get_seen(n, t);
 	if (!rc)
@@ -758,16 +691,13 @@ int node_finish(struct node *n)
 	return rc ? rc : put_value(n, VALUE_TOKEN, next, sizeof next, true);
 }
 
-static void free_items(struct pathmap *m, bool intents)
+static void free_items(struct pathmap *m)
 {
 	while (m->first) {
 		struct pathmap_item *i = m->first;
 
 		pathmap_remove(m, i);
-		if (intents)
-			free_intent((struct intent *)(void *)i);
-		else
-			free(i);
+		free(i);
 	}
 	pathmap_free(m);
 }
@@ -789,9 +719,9 @@ void node_free(struct node *n)
 	node_announced_free(n);
 	node_choose_free(n);
 	node_hash_free(n);
-	free_items(&n->dirty, false);
-	free_items(&n->waits, false);
-	free_items(&n->intents, true);
+	free_items(&n->dirty);
+	free_items(&n->waits);
+	node_intents_free(n);
 	node_cuts_free(n);
 	node_tombs_free(n);
 	vector_free(&n->context);

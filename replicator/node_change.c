@@ -358,7 +358,8 @@ static int found_gone(struct node *n, struct index_txn *t, const char *path, str
 		return 0;
 	if (!disk->dot.seq && r->held)
 		return index_delete(t, path, strlen(path));
-	believed = disk->dot.seq && !n->power ? node_missing(n, path) : MISSING_RESTORE;
+	/* Our own doing, that the index was not told of, is nobody's deletion: what is wanted by now goes on being so. */
+	believed = i && i->entry.deleted ? MISSING_RESTORE : disk->dot.seq && !n->power ? node_missing(n, path) : MISSING_RESTORE;
 	if (believed == MISSING_ASK)
 		return HELD;
 	if (believed == MISSING_RESTORE) { /* not believed to have been deleted: wanted again */

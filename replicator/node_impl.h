@@ -1,5 +1,5 @@
 /*
- * node_impl.h - the inside of the core: node.c (start, jobs, time), node_change.c (versions), node_members.c (who there is), node_context.c (what is known), node_cut.c (being in sync), node_tombs.c (forgetting deletions),
+ * node_impl.h - the inside of the core: node.c (start, jobs, time), node_intent.c (what applying is about to do), node_change.c (versions), node_members.c (who there is), node_context.c (what is known), node_cut.c (being in sync), node_tombs.c (forgetting deletions),
  * node_look.c (examining), node_want.c (what is wanted, applying), node_time.c (times of directories), node_trash.c (the trash), node_missing.c (R5),
  * fetch.c (contents from peers), serve.c (contents for peers), exchange.c (indexes). All of it on the core's thread but the run() of jobs.
  */
@@ -51,6 +51,7 @@ struct intent { /* an entry that is being put in place, or may have been */
 	struct entry entry;
 	bool in_place;                 /* by changing the metadata of what lies there, */
 	struct entry from;             /* which was this */
+	bool over;                     /* the transaction that is open says so: gone once that is committed */
 };
 
 struct announced { /* a content that came with its announcement */
@@ -129,6 +130,7 @@ struct node {
 	bool tombs_job;
 	uint64_t cut_requests;
 	uint64_t unheard_ns, unheard_last_ns; /* when something first could not be decided for want of a member that has looked through its tree; when last */
+	uint64_t join_again_ns;        /* who was heard is to be compared with again; 0 = nobody */
 	uint64_t began_ns, lost_ns;    /* when this process began; when a peer went down last */
 	bool context_news, intent_news; /* not in the index yet */
 	/*
@@ -142,6 +144,7 @@ struct node {
 	uint64_t temps;
 	unsigned jobs;                 /* under way, of any kind */
 	bool tree_job;                 /* one that looks at the tree or changes it */
+	bool applying;                 /* one that changes it */
 	bool running, stopping, joining, halted;
 	atomic_bool hurry;             /* stopping, for jobs: reading a big file ends */
 	bool power;                    /* the machine was reset since: what differs from the index is not believed. Until the first scan is over */
@@ -188,10 +191,18 @@ int node_look(struct node *n, const char *path, size_t len, bool deep, bool hash
 struct wait *node_wait(struct node *n, const char *path, size_t len, uint64_t after_ns); /* NULL without memory */
 void node_wait_over(struct node *n, const char *path, size_t len);
 void node_waits_over(struct node *n);  /* all of them */
-int node_intent(struct node *n, const char *path, const struct entry *e, const struct entry *from); /* from: NULL = not in place */
-void node_intent_over(struct node *n, const char *path);
 /* The index of p was compared with ours to the end. */
 void node_heard(struct node *n, struct node_peer *p);
+
+/* --- node_intent.c --- */
+#define NODE_VALUE_INTENTS "applying"
+int node_intent(struct node *n, const char *path, const struct entry *e, const struct entry *from); /* from: NULL = not in place */
+void node_intent_over(struct node *n, const char *path); /* in a transaction that ends in node_commit: if that fails, it goes on */
+void node_intent_drop(struct node *n, const char *path); /* nothing was begun */
+int node_intents_get(struct node *n, struct index_txn *t);
+int node_intents_put(struct node *n, struct index_txn *t);
+void node_intents_end(struct node *n, bool committed); /* those that are over go, or go on */
+void node_intents_free(struct node *n);
 
 /* --- node_change.c --- */
 /* What lies on the disk by this record: NULL = nothing; a held tombstone is nothing. */

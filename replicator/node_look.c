@@ -171,10 +171,10 @@ static void run(struct node_job *j)
 	for (size_t i = 0; i < l->count; i++) {
 		struct look *k = &l->looks[i];
 
-		k->put_off = k->path[0] && !k->held && read >= ENOUGH * l->n->o.hash_apart;
+		k->put_off = k->path[0] && !k->held && !k->o.hashed && read >= ENOUGH * l->n->o.hash_apart;
 		if (k->path[0] && !k->put_off)
 			k->rc = examine(t, l->n->o.env, k->path, k->have ? &k->record : NULL, &k->o, &k->x);
-		read += k->x.read ? k->x.stat.id.size : 0;
+		read += k->x.read && !k->o.hashed ? k->x.stat.id.size : 0;
 		gone |= k->x.verdict == EXAMINE_GONE || !k->path[0];
 	}
 	sync_all(t, l->looks, l->count);
@@ -369,6 +369,14 @@ static size_t found_gone(const struct look_job *l)
 	return gone;
 }
 
+static bool any_put_off(const struct look_job *l)
+{
+	for (size_t i = 0; i < l->count; i++)
+		if (l->looks[i].put_off)
+			return true;
+	return false;
+}
+
 static void done(struct node_job *j)
 {
 	struct look_job *l = (struct look_job *)(void *)j;
@@ -388,7 +396,7 @@ static void done(struct node_job *j)
 	if (!rc) {
 		for (size_t i = 0; i < l->count && !rc; i++)
 			rc = conclude_listing(n, t, &l->looks[i]);
-		n->look_alone = found_gone(l) == 1 && !node_look_is_due(n);
+		n->look_alone = found_gone(l) == 1 && !any_put_off(l) && !node_look_is_due(n);
 		for (size_t i = 0; i < l->count && !rc; i++)
 			rc = conclude(n, t, &l->looks[i]);
 		rc = node_commit(n, t, rc);

@@ -31,7 +31,7 @@ bool node_time_counts(struct node *n, const char *path)
 	if (n->joining || n->power)
 		return false;
 	for (const struct pathmap_item *i = n->intents.first; i; i = i->next) /* what we were doing in there when we died */
-		if (is_in(i->path, path) || strcmp(i->path, path) == 0)
+		if (!((const struct intent *)(const void *)i)->over && (is_in(i->path, path) || strcmp(i->path, path) == 0))
 			return false;
 	return true;
 }

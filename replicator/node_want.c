@@ -80,8 +80,8 @@ bool node_full(struct node *n)
 {
 	size_t half = n->o.inline_most / 2;
 
-	/* What was told in this turn is merged at its end, and then something is started: with nothing under way one frame is taken in each turn. */
-	if ((!n->tree_job && !n->told_bytes) || n->announced_bytes + n->told_bytes < half)
+	/* What was told in this turn is merged at its end, and then something is started: with nothing being applied one frame is taken in each turn. */
+	if ((!n->applying && !n->told_bytes) || n->announced_bytes + n->told_bytes < half)
 		return false;
 	drop_old(n);
 	return n->announced_bytes + n->told_bytes >= half;
@@ -135,6 +135,7 @@ static int note_applied(struct node *n, struct index_txn *t, struct want *w, str
 {
 	struct index_record r;
 	size_t len = strlen(w->path);
+	bool new_dir = w->want.kind == ENTRY_DIR && !w->want.deleted; /* w->want is moved */
 	int rc;
 
 	index_record_init(&r);
@@ -155,7 +156,7 @@ static int note_applied(struct node *n, struct index_txn *t, struct want *w, str
 		rc = node_look_at_links(n, t, w->path, i->stat.ino, NULL);
 	node_wait_over(n, w->path, len);
 	node_intent_over(n, w->path);
-	if (!rc && w->want.kind == ENTRY_DIR && !w->want.deleted)
+	if (!rc && new_dir)
 		rc = node_want_below(n, t, w->path, len);
 	return rc;
 }
@@ -205,7 +206,7 @@ static void done(struct node_job *j)
 	int rc;
 
 	node_job_over(n);
-	n->tree_job = false;
+	n->tree_job = n->applying = false;
 	rc = index_begin(n->o.index, true, &t);
 	if (!rc) {
 		for (size_t i = 0; i < a->count && !rc; i++)
@@ -214,14 +215,11 @@ static void done(struct node_job *j)
 		rc = node_commit(n, t, rc);
 		n->lazy = false;
 	}
-	if (rc) { /* nothing was noted, the intents are in the index: looking will tell */
+	if (rc) { /* nothing was noted, the intents go on: looking will tell */
 		node_failed(n, rc);
-		for (size_t i = 0; i < a->count; i++) {
-			const char *path = a->wants[i].path;
-
-			node_intent(n, path, &a->wants[i].want, a->items[i].in_place || a->wants[i].disk.kind == ENTRY_DIR ? &a->wants[i].disk : NULL);
-			node_look(n, path, strlen(path), true, true, NODE_AGAIN_NS);
-		}
+		for (size_t i = 0; i < a->count; i++)
+			node_look(n, a->wants[i].path, strlen(a->wants[i].path), true, true, NODE_AGAIN_NS);
+		node_tend_soon(n);
 	}
 	job_free(j);
 	node_pump(n);
@@ -690,6 +688,38 @@ static int choose_one(void *user, const char *path, size_t len)
 	return rc ? rc : a->count == NODE_BATCH || c->copied >= COPIED_MOST || ++c->planned >= CANDIDATES;
 }
 
+static void run_release(struct node_job *j)
+{
+	struct apply_job *a = (struct apply_job *)(void *)j;
+	struct tree *t = a->n->o.tree;
+
+	for (size_t i = 0; i < a->count; i++)
+		if (a->items[i].ready[0])
+			t->remove_temp(t, a->items[i].ready);
+}
+
+static void done_release(struct node_job *j)
+{
+	struct node *n = ((struct apply_job *)(void *)j)->n;
+
+	node_job_over(n);
+	job_free(j);
+	node_pump(n);
+}
+
+/* What was chosen is kept by path no more, and is not applied: all that is wanted is gone through again. What was fetched for it goes. */
+static void not_chosen(struct node *n, struct apply_job *a)
+{
+	n->scan_wanted = true;
+	node_wake(n, node_now(n) + NODE_AGAIN_NS);
+	for (size_t i = 0; i < a->count; i++)
+		if (a->wants[i].path)
+			node_intent_drop(n, a->wants[i].path);
+	a->j = (struct node_job){ run_release, done_release, job_free, NULL };
+	a->n = n;
+	node_submit(n, &a->j);
+}
+
 bool node_start_apply(struct node *n)
 {
 	struct choice c = { .n = n };
@@ -721,17 +751,19 @@ bool node_start_apply(struct node *n)
 	n->again |= c.decided && !rc;
 	if (!a->count && n->fresh.count + n->fresh_dirs.count) /* those behind them, when others had their turn */
 		node_wake(n, node_now(n));
-	if (rc || !a->count) {
-		for (size_t i = 0; i < a->count; i++)
-			node_intent_over(n, a->wants[i].path);
-		a->j.drop = NULL;
+	if (rc) {
+		node_failed(n, rc);
+		not_chosen(n, a);
+		return false;
+	}
+	if (!a->count) {
 		job_free(&a->j);
 		return false;
 	}
 	a->j = (struct node_job){ run, done, job_free, NULL };
 	a->n = n;
 	a->clock_ns = trash_clock_ns(&n->trash_clock, node_now(n));
-	n->tree_job = true;
+	n->tree_job = n->applying = true;
 	node_submit(n, &a->j);
 	return true;
 }

@@ -1,11 +1,40 @@
-/* simindex.c - the files of a machine's index: copied, thrown away. */
+/* simindex.c - a machine's index: its files are copied, thrown away; its commits fail (the linker puts __wrap_index_commit in front of the real one). */
+#include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "index_impl.h"
 #include "syncworld.h"
+
+#define FAILS_PERMILLE 60u
+
+int __real_index_commit(struct index_txn *t);
+int __wrap_index_commit(struct index_txn *t);
+
+static struct world *world; /* a transaction knows its index alone */
+
+void simindex_init(struct world *w)
+{
+	world = w;
+}
+
+/* Not those of a start: who cannot write its index then is started again. */
+int __wrap_index_commit(struct index_txn *t)
+{
+	for (unsigned i = 0; world && world->faults && t->changed && i < world->count; i++) {
+		struct machine *m = &world->m[i];
+
+		if (m->index != t->x || !m->node || m->sure || !world_chance(world, FAILS_PERMILLE))
+			continue;
+		world_say(world, "a commit of %u fails", i);
+		index_abort(t);
+		return world_chance(world, 500) ? -ENOSPC : -EIO;
+	}
+	return __real_index_commit(t);
+}
 
 void machine_index_path(const struct machine *m, const char *name, char *ret, size_t cap)
 {

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "err.h"
+#include "node_impl.h"
 
 #define PAUSE_NS 50000000ull
 
@@ -23,7 +24,7 @@ const char *const sync_break_names[SYNC_BREAK_COUNT] = {
 	[SYNC_BREAK_EVENT_LOST] = "event-lost", [SYNC_BREAK_STAT_OLD] = "stat-old", [SYNC_BREAK_TEMP_REMOVED] = "temp-removed",
 	[SYNC_BREAK_WRITE_TORN] = "write-torn", [SYNC_BREAK_DRESS_HALF] = "dress-half",
 	[SYNC_BREAK_NOTE_LOST] = "note-lost", [SYNC_BREAK_MISSING_ASKED] = "missing-asked",
-	[SYNC_BREAK_BOOT_JUMPS] = "boot-jumps",
+	[SYNC_BREAK_BOOT_JUMPS] = "boot-jumps", [SYNC_BREAK_BROKEN_TRUSTED] = "broken-trusted",
 };
 
 void world_say(struct world *w, const char *fmt, ...)
@@ -358,8 +359,10 @@ void machine_stop(struct machine *m)
 		return;
 	}
 	world_say(m->w, "%u stops in order", m->number);
-	if (node_finish(m->node))
-		abort();
+	if (node_finish(m->node)) { /* its index failed */
+		machine_kill(m);
+		return;
+	}
 	m->crashed = true;
 	end_process(m);
 }
@@ -459,8 +462,10 @@ void machine_forget(struct machine *m, const uint8_t *key)
 	world_say(m->w, "%u is told to forget a member", m->number);
 	if (m->w->forget_count < FORGETS_MAX)
 		memcpy(m->w->forgets[m->w->forget_count++].key, key, sizeof copy);
+	m->sure = true;
 	if (node_forget(m->node, copy))
 		world_violation(m->w, "%u cannot forget a member", m->number);
+	m->sure = false;
 }
 
 void world_unforget(struct machine *m)
@@ -526,13 +531,14 @@ static void end_slow(struct machine *m)
 	after(m);
 }
 
+/* A frame that is not taken in ends the link, but what came with it is heard first, as what comes before that end. */
 static void take_frame(struct machine *m, struct sim_link *l)
 {
 	struct sim_frame *f = l->in;
 	struct buf scratch = BUF_INIT;
 	size_t at = 0, used = 1;
 	struct frame fr;
-	int rc = 0;
+	int rc = 0, bad = 0;
 
 	l->in = f->next;
 	if (!l->in)
@@ -541,16 +547,20 @@ static void take_frame(struct machine *m, struct sim_link *l)
 		rc = frame_next(f->bytes + at, f->len - at, &scratch, &fr, &used);
 		if (!rc && !used)
 			rc = ERR_CORRUPT;
-		if (!rc)
-			rc = node_frame(m->node, l->peer, &fr);
+		if (!rc && m->w->brk == SYNC_BREAK_BROKEN_TRUSTED)
+			l->peer->broken = false;
+		if (!rc && !bad)
+			bad = node_frame(m->node, l->peer, &fr);
+		else if (!rc)
+			node_frame(m->node, l->peer, &fr);
 		at += used;
 	}
 	buf_free(&scratch);
 	free(f);
+	rc = rc ? rc : bad;
 	if (rc && rc != -EIO && rc != -ENOSPC)
 		world_violation(m->w, "%u cannot take a frame of %u: %s", m->number, l->other->number, err_text(rc));
-	if (rc)
-		link_down(m, l->other);
+	l->closing |= rc != 0;
 }
 
 static void take_event(struct machine *m)
@@ -738,12 +748,14 @@ void world_init(struct world *w, uint64_t seed, enum sync_break brk, bool trace)
 	for (unsigned i = 0; i < w->count; i++)
 		machine_init(w, i);
 	configure(w);
+	simindex_init(w);
 }
 
 void world_free(struct world *w)
 {
 	char path[256];
 
+	simindex_init(NULL);
 	for (unsigned i = 0; i < w->count; i++) {
 		struct machine *m = &w->m[i];
 

@@ -46,6 +46,7 @@ enum sync_break {
 	SYNC_BREAK_NOTE_LOST,      /* what was noted about the trash is not there */
 	SYNC_BREAK_MISSING_ASKED,  /* whoever is asked about a tree that vanished says that all of it was deleted */
 	SYNC_BREAK_BOOT_JUMPS,     /* the clock that never jumps does */
+	SYNC_BREAK_BROKEN_TRUSTED, /* what a peer says behind a frame that was not taken in is believed */
 	SYNC_BREAK_COUNT
 };
 extern const char *const sync_break_names[SYNC_BREAK_COUNT];
@@ -145,6 +146,7 @@ struct machine {
 	uint64_t die_at;           /* calls to the tree until it dies; 0 = not */
 	struct node_job *todo, *over;
 	uint64_t list_ns;          /* so long it takes to look through a directory: */
+	bool sure;                 /* its index does not fail: an operator waits for it */
 	bool listed;               /* the job that runs did, */
 	struct node_job *slow;     /* and ends... */
 	uint64_t slow_ns;          /* ...then */
@@ -239,6 +241,7 @@ void machine_event(struct machine *m, const char *path, bool deep, bool writing)
 void machine_forget_index(struct machine *m);
 bool machine_idle(const struct machine *m);
 /* --- simindex.c --- */
+void simindex_init(struct world *w);             /* commits of its machines fail from now on, while disks do; NULL: no more */
 void simindex_copy(const char *from, const char *to);
 void machine_index_path(const struct machine *m, const char *name, char *ret, size_t cap);
 void machine_copy_index(const struct machine *from, struct machine *to, const char *name);

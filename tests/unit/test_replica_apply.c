@@ -480,13 +480,39 @@ static void many(void **state)
 	}
 }
 
+static int refused_sync_dir(struct tree *x, const char *path)
+{
+	(void)x;
+	(void)path;
+	return -EIO;
+}
+
+/* A name that a loss of power might take back is no success: nobody may be told that it is there. */
+static void a_name_not_durable(void **state)
+{
+	(void)state;
+	t->sync_dir = refused_sync_dir;
+	want_file("new");
+	assert_int_equal(go("f"), APPLY_FAILED);
+	assert_int_equal(item.rc, -EIO);
+	assert_text("f", "new");
+	t->sync_dir = real.sync_dir;
+	believe("f");
+	want_file("newer");
+	item.known = true;
+	t->sync_dir = refused_sync_dir;
+	assert_int_equal(go("f"), APPLY_FAILED);
+	assert_text("f", "newer");
+	assert_int_equal(count_in(".clonesync/tmp"), 0);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_new_file, setup, teardown), cmocka_unit_test_setup_teardown(replacing, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_edit_meanwhile, setup, teardown), cmocka_unit_test_setup_teardown(an_open_writer, setup, teardown),
 		cmocka_unit_test_setup_teardown(in_place, setup, teardown), cmocka_unit_test_setup_teardown(linking, setup, teardown), cmocka_unit_test_setup_teardown(deleting, setup, teardown), cmocka_unit_test_setup_teardown(a_file_for_a_directory, setup, teardown),
-		cmocka_unit_test_setup_teardown(many, setup, teardown),
+		cmocka_unit_test_setup_teardown(many, setup, teardown), cmocka_unit_test_setup_teardown(a_name_not_durable, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
