@@ -371,6 +371,17 @@ static int take_mark(struct node *n, struct node_peer *p, const struct frame *f)
 
 /* --- peers --- */
 
+/* Its hello may have been written before joining ended, and its link be up after that: so who has joined since it started says it to whoever comes. */
+static void say_joined(struct node *n, struct node_peer *p)
+{
+	struct buf b = BUF_INIT;
+	size_t start;
+
+	frame_begin(&b, FRAME_JOINED, &start);
+	frame_end(&b, start, false);
+	exchange_send(n, p, &b);
+}
+
 void node_hello(struct node *n, struct frame_hello *ret)
 {
 	memcpy(ret->incarnation, n->incarnation, sizeof ret->incarnation);
@@ -415,6 +426,8 @@ int node_up(struct node *n, void *link, const struct frame_hello *h, struct node
 	rc = node_members_send(n, p); /* before anything that they made */
 	if (rc)
 		node_failed(n, rc);
+	if (n->has_joined)
+		say_joined(n, p);
 	exchange_compare(n, p);
 	fetch_peer_up(n->fetches, p);
 	node_pump(n);
@@ -454,14 +467,9 @@ void exchange_free_peer(struct node_peer *p)
 
 void exchange_joined(struct node *n)
 {
-	for (struct node_peer *p = n->peers; p; p = p->next) {
-		struct buf b = BUF_INIT;
-		size_t start;
-
-		frame_begin(&b, FRAME_JOINED, &start);
-		frame_end(&b, start, false);
-		exchange_send(n, p, &b);
-	}
+	n->has_joined = true;
+	for (struct node_peer *p = n->peers; p; p = p->next)
+		say_joined(n, p);
 }
 
 static int take_joined(struct node *n, struct node_peer *p, const struct frame *f)

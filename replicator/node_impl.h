@@ -146,6 +146,7 @@ struct node {
 	bool tree_job;                 /* one that looks at the tree or changes it */
 	bool applying;                 /* one that changes it */
 	bool running, stopping, joining, halted;
+	bool has_joined;               /* since it started */
 	atomic_bool hurry;             /* stopping, for jobs: reading a big file ends */
 	bool power;                    /* the machine was reset since: what differs from the index is not believed. Until the first scan is over */
 	bool scanning;                 /* the first scan is not over */

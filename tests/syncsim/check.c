@@ -106,6 +106,17 @@ static void check_members(struct world *w)
 	buf_free(&b);
 }
 
+/* All have joined by now: who is taken for one that has not keeps what is lost from being given up, and deletions from being forgotten. */
+static void check_joined(struct world *w)
+{
+	struct node_peer_status s;
+
+	for (unsigned i = 0; i < w->count; i++)
+		for (unsigned k = 0; k < w->count; k++)
+			if (i != k && node_peer_status(w->m[i].node, w->m[k].key, &s) && s.joining)
+				world_violation(w, "joining: %u takes %u for joining", i, k);
+}
+
 /* Replicating is nobody's doing. (A death in the middle of it may be taken for somebody's.) */
 static bool knows_dir_time(const struct world *w, int64_t mtime_ns)
 {
@@ -231,6 +242,7 @@ void check_end(struct world *w)
 	struct node_status first, s;
 
 	check_members(w);
+	check_joined(w);
 
 	node_status(w->m[0].node, &first);
 	for (unsigned i = 0; i < w->count; i++)

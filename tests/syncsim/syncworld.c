@@ -247,6 +247,8 @@ static void link_up(struct machine *a, struct machine *b)
 	for (int i = 0; i < 2; i++) {
 		memcpy(h[i].node, ends[i]->key, sizeof h[i].node);
 		node_hello(ends[i]->node, &h[i]);
+		/* A hello is written before its link is up. */
+		h[i].joining |= ends[i]->began_joining && world_random(a->w, 4) == 0;
 	}
 	if (refused(a, b, h))
 		return;
@@ -401,6 +403,7 @@ void machine_boot(struct machine *m)
 				  .missing_percent = m->w->missing_percent, .missing_most = 1,
 				  .inline_most = m->w->inline_most, .hash_apart = m->w->hash_apart };
 	uint8_t id[INDEX_ID_BYTES];
+	struct frame_hello h;
 	int rc;
 
 	if (m->node || m->tree.missing || m->absent)
@@ -431,6 +434,9 @@ void machine_boot(struct machine *m)
 	}
 	world_say(m->w, "%u starts", m->number);
 	m->started_ns = m->w->now_ns;
+	memset(&h, 0, sizeof h);
+	node_hello(m->node, &h);
+	m->began_joining = h.joining;
 	if (admit_new(&m->env, &m->admit))
 		abort();
 	members_changed(&m->host);

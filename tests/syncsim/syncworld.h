@@ -161,6 +161,7 @@ struct machine {
 	struct admit *admit;       /* the process's, as all of these */
 	bool absent;               /* not there yet */
 	bool outcast;              /* it was told that it is forgotten */
+	bool began_joining;        /* this process did */
 	char dir[128];
 	uint64_t started_ns;
 	struct sim_cut sync;
