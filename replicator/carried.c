@@ -54,6 +54,15 @@ static bool acl_whole(const void *p, size_t len)
 	return !c.err && last == ACL_OTHER;
 }
 
+bool carried_xattr(uint8_t kind, const struct xattr *x)
+{
+	if (kind == ENTRY_SYMLINK || !carried_xattr_name(x->name, x->name_len))
+		return false;
+	if (is_named(x->name, x->name_len, "system.posix_acl_default") && kind != ENTRY_DIR)
+		return false;
+	return x->name[0] != 's' || acl_whole(x->value, x->value_len);
+}
+
 bool carried_entry(const struct entry *e)
 {
 	struct cursor c = cursor_make(e->xattrs, e->xattrs_len);
@@ -62,15 +71,8 @@ bool carried_entry(const struct entry *e)
 
 	if (e->uid == ACL_NOBODY || e->gid == ACL_NOBODY)
 		return false;
-	if (e->kind == ENTRY_SYMLINK)
-		return e->xattrs_len == 0;
-	while ((more = entry_xattrs_next(&c, &x)) > 0) {
-		bool inherited = is_named(x.name, x.name_len, "system.posix_acl_default");
-
-		if (!carried_xattr_name(x.name, x.name_len) || (inherited && e->kind != ENTRY_DIR))
+	while ((more = entry_xattrs_next(&c, &x)) > 0)
+		if (!carried_xattr(e->kind, &x))
 			return false;
-		if (x.name[0] == 's' && !acl_whole(x.value, x.value_len))
-			return false;
-	}
 	return more == 0;
 }

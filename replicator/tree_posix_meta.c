@@ -198,6 +198,11 @@ static int read_xattrs(const char *path, struct entry *e)
 			rc = 0;
 			continue;
 		}
+		/* Whoever got it would refuse it, and all that came with it. */
+		if (!rc && !carried_xattr(e->kind, &x[count])) {
+			free((void *)(uintptr_t)x[count].value);
+			continue;
+		}
 		count += !rc;
 	}
 	if (!rc && count) {
