@@ -379,8 +379,11 @@ static bool one_event(struct watch *w, const struct inotify_event *e)
 			disappeared(w, n, name);
 		if (e->mask & (IN_CREATE | IN_MOVED_TO))
 			appeared(w, n, name);
-		/* Told last: what happened before all of it was watched, what went away as well, is for the owner to find. */
-		dirty(w, n, name, e->mask & (IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE), false);
+		/*
+		 * Told last: what happened before all of it was watched is for the owner to find. What is gone is told to be gone: there is nothing to list,
+		 * and that it went just now is known.
+		 */
+		dirty(w, n, name, e->mask & (IN_CREATE | IN_MOVED_TO), false);
 		return true;
 	}
 	dirty(w, n, name, false, e->mask & IN_MODIFY);

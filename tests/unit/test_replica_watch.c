@@ -192,11 +192,15 @@ static void each_kind(void **state)
 	forget(&owner);
 	assert_int_equal(rename(at("d/sub"), at("e")), 0);
 	assert_true(was_told(&owner, "e") && was_told(&owner, "d/sub"));
-	assert_true(deeply_told(&owner, "e") && deeply_told(&owner, "d/sub"));
+	assert_true(deeply_told(&owner, "e"));
+	assert_false(deeply_told(&owner, "d/sub")); /* gone is all there is to know: it went just now */
 	touch("e/b");
 	assert_true(was_told(&owner, "e/b"));
 	assert_int_equal(watch_count(w), 3);
+	forget(&owner);
 	assert_int_equal(rmdir(at("d")), 0);
+	assert_true(was_told(&owner, "d"));
+	assert_false(deeply_told(&owner, "d"));
 	touch("last");
 	assert_true(was_told(&owner, "last"));
 	assert_int_equal(watch_count(w), 2);
@@ -327,14 +331,15 @@ static int slot_of(const char *path, size_t len)
 	return n < SLOTS ? n : -1;
 }
 
-static void look(struct believer *b, const char *path, size_t len)
+/* Is it a directory? */
+static bool look(struct believer *b, const char *path, size_t len)
 {
 	char p[32];
 	struct stat st;
 	int n = slot_of(path, len);
 
 	if (n < 0)
-		return;
+		return true;
 	memcpy(p, path, len);
 	p[len] = '\0';
 	memset(&st, 0, sizeof st);
@@ -345,13 +350,14 @@ static void look(struct believer *b, const char *path, size_t len)
 	b->ino[n] = st.st_ino;
 	b->mtime[n] = S_ISDIR(st.st_mode) ? (struct timespec){ 0, 0 } : st.st_mtim;
 	b->size[n] = st.st_size;
+	return S_ISDIR(st.st_mode);
 }
 
 static void look_below(struct believer *b, const char *path, size_t len)
 {
 	char p[32];
 
-	look(b, path, len);
+	(void)look(b, path, len);
 	if (len >= 2 * DEPTH + 1)
 		return;
 	memcpy(p, path, len);
@@ -372,10 +378,9 @@ static void believe(void *user, const char *path, size_t len, bool deep, bool wr
 	if (len > 2 * DEPTH + 1)
 		return;
 	pthread_mutex_lock(&b->mu);
-	if (deep)
+	/* What was below a directory that is gone is gone as well. */
+	if (!look(b, path, len) || deep)
 		look_below(b, path, len);
-	else
-		look(b, path, len);
 	pthread_mutex_unlock(&b->mu);
 }
 
