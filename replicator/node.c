@@ -363,6 +363,11 @@ static void start_tree_job(struct node *n)
 
 void node_pump(struct node *n)
 {
+	if (n->running && n->halted && !n->stopping && !n->pumping && !n->turn) {
+		serve_due(n); /* others may have what it has all the same, at the rate there is */
+		if (serve_alarm(n) != UINT64_MAX)
+			node_wake(n, serve_alarm(n));
+	}
 	if (n->pumping || n->turn || !n->running || n->halted || n->stopping) {
 		n->again = true;
 		return;
