@@ -51,7 +51,7 @@ small_one() { # SIDE
 	sync_up "$1" $SMALL_NODES || return 0
 	mapfile -t trees < <(trees "$1" $SMALL_NODES)
 	for ((n = 1; n < SMALL_NODES; n++)); do
-		"$B/syncfiles" await "$SYNC_SMALL" 10240 "${trees[n]}/drop" "$SYNC_PATIENCE" > "$W/there-$n" &
+		"$B/syncfiles" await "$SYNC_SMALL" 10240 "${trees[n]}/drop" "$SYNC_PATIENCE" > "$W/there-$n" 2> "$W/late-$n" &
 		waits+=($!)
 	done
 	read -r start made < <(make_on "$1" "$SYNC_SMALL" 10240 "${trees[0]}/drop")
@@ -59,8 +59,9 @@ small_one() { # SIDE
 	settle_"$1" $SMALL_NODES || rc=1
 	end=$(now)
 	if [ $rc -ne 0 ] || [ -z "$made" ]; then
+		cat "$W"/late-[0-9] >&2
 		[ "$1" != clonesync ] || { for ((n = 0; n < SMALL_NODES; n++)); do clonesync status -s "$W/state-$n" >&2; done; return 1; }
-		unmeasured "$(small_key)" "$1" "not all files arrived within $SYNC_PATIENCE s"
+		unmeasured "$(small_key)" "$1" "not all files arrived within $SYNC_PATIENCE s$(sed -n 's/.*; \([0-9]*\) before it are$/: \1 on one peer/p' "$W"/late-[0-9] | tr -d '\n')"
 	else
 		# What the peers say of being durable counts where they say it: else from when the last file is visible whole, which is kind to them.
 		[ "$1" = clonesync ] || end=$(sort -n "$W"/there-[0-9] | tail -n 1)

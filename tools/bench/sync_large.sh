@@ -123,8 +123,8 @@ million_one() {
 	million_restart || return 1
 	million_memory "after a restart"
 	start=$(now)
-	same_root || return 1
-	measured "$(large_tree): asking two whether they are identical, ms" clonesync "$(calc "($(now) - $start) * 1000")"
+	clonesync diff -s "$W/state-0" > /dev/null || return 1
+	measured "$(large_tree): clonesync diff, nothing differs, ms" clonesync "$(calc "($(now) - $start) * 1000")"
 	million_compare 0 && million_compare 10 && million_compare 1000
 }
 section_syncmillion() {
@@ -150,6 +150,6 @@ section_syncmillion() {
 	row "$(large_tree): of that anonymous, after a restart, bytes each" clonesync - '<' -
 	row "$(large_tree): idle, % of a processor" clonesync - '<' 1
 	row "$(large_tree): from start to in sync, nothing changed, s" clonesync - '<' 10
-	row "$(large_tree): asking two whether they are identical, ms" clonesync - '<' -
+	row "$(large_tree): clonesync diff, nothing differs, ms" clonesync - '<' -
 	for n in 0 10 1000; do row "$(large_tree): until the same again, $n differences, ms" clonesync - '<' -; done
 }
