@@ -404,11 +404,13 @@ int trash_tend(struct tree *t, const struct trash_rules *rules, struct trash_sta
 	memset(ret, 0, sizeof *ret);
 	first = sweep(t, &left, &ret->stuck);
 	rc = trash_list(t, keep_one, &x);
-	if (!rc)
-		rc = note_unnoted(t, rules, &x);
-	if (!rc)
-		rc = remove_old(t, rules, &x, ret);
 	first = first ? first : rc;
+	if (!rc) { /* a full disk has no room for notes: all the more has to go what may */
+		rc = note_unnoted(t, rules, &x);
+		first = first ? first : rc;
+		rc = remove_old(t, rules, &x, ret);
+		first = first ? first : rc;
+	}
 	rc = write_time(t, rules, &left);
 	first = first ? first : rc;
 	buf_free(&left);

@@ -92,7 +92,7 @@ struct tree {
 	/* --- the trash: `.clonesync/trash/` (trash.h) --- */
 	/* From the temps, under a name (one part, ENTRY_NAME_MAX): -EEXIST. */
 	int (*trash)(struct tree *t, const char *temp, const char *name);
-	int (*list_temps)(struct tree *t, tree_visit visit, void *user); /* every name in there, in no order */
+	int (*list_temps)(struct tree *t, tree_visit visit, void *user); /* every name in there, in no order; what cannot be looked at is not `carried` */
 	int (*list_trash)(struct tree *t, tree_visit visit, void *user);
 	int (*untrash)(struct tree *t, const char *name, const char *path); /* into the tree; nothing may be there: -EEXIST */
 	int (*remove_trash)(struct tree *t, const char *name);              /* for good; a directory with all in it, but not into other file systems */
@@ -121,7 +121,7 @@ struct tree {
 
 /*
  * Opens a directory as a tree, and makes its corner (0700, root's, where that is us). -EPERM where `.clonesync` belongs to another user or is no
- * directory; -ENOTDIR; err_last says what to do. Leftover temps are removed, or kept in the trash (TREE_TEMP_KEEP).
+ * directory; -ENOTDIR; err_last says what to do. Leftover temps are removed, or kept in the trash (TREE_TEMP_KEEP); one that can be neither is left, and logged.
  */
 int tree_posix_open(const char *dir, struct tree **ret);
 /* The same beside a process that has it open: leaves the temps alone, and makes nothing: -ENOENT. */

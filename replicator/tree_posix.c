@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "err.h"
+#include "logmsg.h"
 #include "tree_posix_impl.h"
 
 #define BENEATH (RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS | RESOLVE_NO_MAGICLINKS | RESOLVE_NO_XDEV)
@@ -128,7 +129,7 @@ static int posix_stat(struct tree *t, const char *path, struct tree_stat *ret)
 	return rc;
 }
 
-int posix_list_dir(DIR *d, bool root, tree_visit visit, void *user)
+static int list_dir(DIR *d, bool root, tree_visit visit, void *user)
 {
 	struct tree_stat ts;
 	struct dirent *e;
@@ -166,7 +167,7 @@ static int posix_list(struct tree *t, const char *dir, tree_visit visit, void *u
 		close(fd);
 		return rc;
 	}
-	rc = posix_list_dir(d, !dir[0], visit, user);
+	rc = list_dir(d, !dir[0], visit, user);
 	closedir(d);
 	return rc;
 }
@@ -411,11 +412,25 @@ static int own_dir(struct posix_tree *p, int at, const char *name, bool make, in
 	return 0;
 }
 
-/* Temps are nobody's once the process that made them is gone, but for those that may hold what was taken out of the tree: the only copy, perhaps.
- * A directory made there is empty, or was taken out of the tree whole. */
+/*
+ * Temps are nobody's once the process that made them is gone, but for those that may hold what was taken out of the tree: the only copy, perhaps. A directory made
+ * there is empty, or was taken out of the tree whole. What can be neither removed nor moved stays, and is tried again: what is to be kept when the trash is tended,
+ * all else at the next start.
+ */
+static void clear_temp(struct posix_tree *p, const char *name)
+{
+	bool keep = name[0] == TREE_TEMP_KEEP;
+
+	if ((!keep && unlinkat(p->tmp, name, 0) == 0) || unlinkat(p->tmp, name, AT_REMOVEDIR) == 0)
+		return;
+	if ((keep || errno == ENOTEMPTY || errno == EEXIST) && renameat2(p->tmp, name, p->trash, name, RENAME_NOREPLACE) == 0)
+		return;
+	logmsg(LOGMSG_WARNING, "%s/%s/tmp/%s is left over, and cannot be %s: %s", p->dir, TREE_CORNER, name, keep ? "moved to the trash" : "removed", strerror(errno));
+}
+
 static int clear_temps(struct posix_tree *p)
 {
-	int fd = dup(p->tmp), rc = 0;
+	int fd = openat(p->tmp, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC), rc = 0;
 	DIR *d = fd < 0 ? NULL : fdopendir(fd);
 	struct dirent *e;
 
@@ -425,16 +440,10 @@ static int clear_temps(struct posix_tree *p)
 			close(fd);
 		return rc;
 	}
-	while (!rc && (e = readdir(d))) {
-		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
-			continue;
-		if (e->d_name[0] != TREE_TEMP_KEEP && unlinkat(p->tmp, e->d_name, 0) == 0)
-			continue;
-		if (unlinkat(p->tmp, e->d_name, AT_REMOVEDIR) == 0)
-			continue;
-		if (renameat(p->tmp, e->d_name, p->trash, e->d_name))
-			rc = -errno;
-	}
+	while (errno = 0, (e = readdir(d)) != NULL)
+		if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+			clear_temp(p, e->d_name);
+	rc = -errno;
 	closedir(d);
 	return rc;
 }

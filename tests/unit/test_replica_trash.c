@@ -233,6 +233,81 @@ static void what_found_no_space(void **state)
 	assert_int_equal(access(at(".clonesync/tmp/x-2"), F_OK), -1);
 }
 
+static int note_no_space(struct tree *x, const void *p, size_t len, bool sync)
+{
+	(void)x;
+	(void)p;
+	(void)len;
+	(void)sync;
+	return -ENOSPC;
+}
+
+static int (*really_remove)(struct tree *x, const char *name);
+
+static int remove_but_one(struct tree *x, const char *name)
+{
+	return strcmp(name, "x-1") == 0 ? -EIO : really_remove(x, name);
+}
+
+/* Where the disk is full the trash is what makes room: no note that cannot be written, and no item that cannot be removed, keeps others from going. */
+static void purging_a_full_disk(void **state)
+{
+	struct trash_rules r = { boot[0], 1, 5 * HOUR_NS, 1, HOUR_NS, 0 };
+	struct tree real = *t;
+	struct trash_state s;
+
+	(void)state;
+	for (unsigned i = 0; i < 3; i++) {
+		char name[8], temp[8];
+
+		snprintf(name, sizeof name, "f%u", i);
+		snprintf(temp, sizeof temp, "x-%u", i);
+		put(name, "old");
+		throw_away(name, temp, TRASH_DELETED, 1);
+	}
+	put("g", "without a note");
+	assert_int_equal(t->withdraw(t, "g", "x-3"), 0);
+	assert_int_equal(t->trash(t, "x-3", "x-3"), 0);
+	really_remove = real.remove_trash;
+	t->remove_trash = remove_but_one;
+	t->note = note_no_space;
+	assert_int_equal(trash_tend(t, &r, &s), -ENOSPC);
+	assert_true(s.removed == 2 && s.items == 2 && !s.stuck);
+	t->note = real.note;
+	assert_int_equal(trash_tend(t, &r, &s), -EIO);
+	t->remove_trash = real.remove_trash;
+	assert_int_equal(trash_tend(t, &r, &s), 0);
+	assert_true(s.removed == 1 && s.items == 1);
+	assert_text(".clonesync/trash/x-3", "without a note");
+}
+
+/* One thing that cannot be put away is no reason not to begin. */
+static void a_bad_temp(void **state)
+{
+	struct trash_rules r = { boot[0], 1, 1, 1, HOUR_NS, 0 };
+	struct trash_state s;
+
+	(void)state;
+	assert_int_equal(mkdir(at(".clonesync/tmp/x-1"), 0755), 0);
+	assert_int_equal(mkdir(at(".clonesync/trash/x-1"), 0755), 0);
+	put(".clonesync/tmp/x-1/f", "new");
+	put(".clonesync/trash/x-1/f", "old");
+	put(".clonesync/tmp/x-2", "edit");
+	put(".clonesync/tmp/m-3", "half");
+	t->free(t);
+	assert_int_equal(tree_posix_open(root, &t), 0);
+	assert_text(".clonesync/tmp/x-1/f", "new");
+	assert_text(".clonesync/trash/x-1/f", "old");
+	assert_text(".clonesync/trash/x-2", "edit");
+	assert_int_equal(access(at(".clonesync/tmp/m-3"), F_OK), -1);
+	assert_int_equal(trash_tend(t, &r, &s), -EEXIST);
+	assert_true(s.stuck && s.items == 2);
+	assert_int_equal(unlink(at(".clonesync/trash/x-1/f")), 0);
+	assert_int_equal(rmdir(at(".clonesync/trash/x-1")), 0);
+	assert_int_equal(trash_tend(t, &r, &s), 0);
+	assert_text(".clonesync/trash/x-1/f", "new");
+}
+
 /* Notes that are torn or wrong take nothing but themselves. */
 static void torn_notes(void **state)
 {
@@ -361,6 +436,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(whole_paths, setup, teardown), cmocka_unit_test_setup_teardown(never_over_anything, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_crash_between, setup, teardown), cmocka_unit_test_setup_teardown(what_found_no_space, setup, teardown),
+		cmocka_unit_test_setup_teardown(purging_a_full_disk, setup, teardown), cmocka_unit_test_setup_teardown(a_bad_temp, setup, teardown),
 		cmocka_unit_test_setup_teardown(torn_notes, setup, teardown), cmocka_unit_test_setup_teardown(only_time_that_passed, setup, teardown),
 		cmocka_unit_test_setup_teardown(a_limit_of_size, setup, teardown), cmocka_unit_test_setup_teardown(directories_go_whole, setup, teardown),
 		cmocka_unit_test_setup_teardown(notes_are_shortened, setup, teardown),
