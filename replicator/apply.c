@@ -1,10 +1,11 @@
 /*
- * apply.c - made in the corner, moved by one rename, what was displaced compared.
+ * apply.c - made in the corner, moved by one rename, what was displaced compared, before and behind that.
  *
  * All items of a batch are made, then synced, then moved, then their directories are synced: with as many calls to sync as one item has, where the tree has sync_all.
  *
- * Crash behaviour: before the rename there is a temp that nobody needs; after it the tree has the new entry whole, and a temp "x..." that has what
- * was displaced, until that is found to be superseded. The index is told only afterwards; its owner has noted down what it was about to do.
+ * Crash behaviour: before the rename there is a temp that nobody needs ("m..."; for a moment "x...", whole and synced); after it the tree has the new entry whole,
+ * and a temp "x..." that has what was displaced, until that is found to be superseded. The index is told only afterwards; its owner has noted down what it was
+ * about to do.
  */
 #include "apply.h"
 
@@ -45,7 +46,7 @@ static int check_content(struct tree *t, struct apply_item *i)
 	uint8_t hash[HASH_BYTES];
 	struct buf list = BUF_INIT;
 	struct tree_file *f;
-	int rc = t->open_temp(t, i->temp, &f);
+	int rc = t->open_temp(t, i->made, &f);
 
 	if (rc)
 		return rc;
@@ -72,10 +73,10 @@ static int make_file(struct tree *t, struct apply_item *i)
 	int rc;
 
 	if (i->ready[0])
-		return t->rename_temp(t, i->ready, i->temp);
+		return t->rename_temp(t, i->ready, i->made);
 	if (i->bytes && !right_bytes(i))
 		return -EILSEQ;
-	rc = t->make_file(t, i->temp, i->want->size, &f);
+	rc = t->make_file(t, i->made, i->want->size, &f);
 	if (rc)
 		return rc;
 	if (i->bytes)
@@ -86,31 +87,25 @@ static int make_file(struct tree *t, struct apply_item *i)
 	if (!rc && i->copy_from)
 		rc = check_content(t, i);
 	if (rc && (i->copy_from || rc == -EILSEQ) && rc != ERR_CRASHED && rc != -ENOSPC) {
-		t->remove_temp(t, i->temp);
+		t->remove_temp(t, i->made);
 		return -EILSEQ;
 	}
 	return rc;
-}
-
-/* The same file, as far as a rename leaves that to be seen. */
-static bool same_file(const struct index_stat *a, const struct index_stat *b)
-{
-	return a->ino == b->ino && a->size == b->size && a->mtime_s == b->mtime_s && a->mtime_ns == b->mtime_ns;
 }
 
 /* Not synced yet. False: the outcome says why not. */
 static bool make(struct tree *t, struct apply_item *i)
 {
 	bool unknown;
-	int rc = i->want->kind == ENTRY_FILE ? make_file(t, i) : i->want->kind == ENTRY_DIR ? t->make_dir(t, i->temp)
-									      : t->make_symlink(t, i->temp, i->want->target);
+	int rc = i->want->kind == ENTRY_FILE ? make_file(t, i) : i->want->kind == ENTRY_DIR ? t->make_dir(t, i->made)
+									      : t->make_symlink(t, i->made, i->want->target);
 
 	if (!rc)
-		rc = t->dress_temp(t, i->temp, i->want, &unknown);
+		rc = t->dress_temp(t, i->made, i->want, &unknown);
 	if (rc == -EILSEQ) {
 		i->outcome = APPLY_NO_CONTENT;
 	} else if (rc) {
-		t->remove_temp(t, i->temp);
+		t->remove_temp(t, i->made);
 		fail(i, rc);
 	}
 	return !rc;
@@ -124,13 +119,13 @@ static bool sync_made(struct tree *t, struct apply_item *i)
 
 	if (i->want->kind != ENTRY_FILE)
 		return true;
-	rc = t->open_temp(t, i->temp, &f);
+	rc = t->open_temp(t, i->made, &f);
 	if (!rc) {
 		rc = t->sync_file(f);
 		t->close(f);
 	}
 	if (rc) {
-		t->remove_temp(t, i->temp);
+		t->remove_temp(t, i->made);
 		fail(i, rc);
 	}
 	return !rc;
@@ -138,46 +133,157 @@ static bool sync_made(struct tree *t, struct apply_item *i)
 
 /* --- comparing --- */
 
-static bool young(struct env *env, const struct index_stat *s)
+/* The same file, as far as a rename leaves that to be seen. */
+static bool same_file(const struct index_stat *a, const struct index_stat *b)
 {
-	int64_t mtime_ns = s->mtime_s * 1000000000 + (int64_t)s->mtime_ns, now = (int64_t)env->real_ns(env);
-
-	return mtime_ns <= now && now - mtime_ns < (int64_t)EXAMINE_SUSPECT_NS;
+	return a->ino == b->ino && a->size == b->size && a->mtime_s == b->mtime_s && a->mtime_ns == b->mtime_ns;
 }
 
-/* What was displaced, now under temp: is it what should have been there, and nobody's to write to any more?
- * DONE: it may go. Otherwise why not. *ret_keep: no proof that nobody has changed it since its record was made. */
-static enum apply_outcome judge(struct tree *t, struct env *env, struct apply_item *i, bool *ret_keep)
+/* Of one content, which is not looked at. */
+static bool same_metadata(struct entry *found, const struct entry *e)
+{
+	memcpy(found->hash, e->hash, HASH_BYTES);
+	return entry_same(found, e);
+}
+
+/* What is meant to be at a path, and what is there, watched from when it was compared. */
+struct held {
+	const char *path;
+	const struct entry *is;
+	struct index_stat stat;        /* as its record has it */
+	bool prove;                    /* that does not tell enough */
+	struct tree_file *f;           /* a file that could be opened */
+	bool leased;                   /* who wants to write into it is waiting from now on, and is noticed */
+	bool proven;                   /* its content is beyond doubt what the record says */
+	struct index_stat id;          /* as it is */
+};
+
+static void let_go(struct tree *t, struct held *h)
+{
+	if (h->f)
+		t->close(h->f);
+	h->f = NULL;
+}
+
+/* Is the content what the record says? Its stat does not tell where it was taken in the tick of the last change, or has another ctime than the record's. */
+static enum apply_outcome prove(struct tree *t, struct held *h)
+{
+	uint8_t hash[HASH_BYTES];
+	struct buf list = BUF_INIT;
+	int rc;
+
+	h->proven = !h->prove && !h->is->unsettled && memcmp(&h->id, &h->stat, sizeof h->id) == 0;
+	if (h->proven || !h->f)
+		return APPLY_DONE;
+	rc = examine_hash(t, h->f, h->is->size, h->leased, NULL, hash, &list);
+	buf_free(&list);
+	if (rc == -EBUSY)
+		return APPLY_BUSY;
+	h->proven = !rc;
+	return rc || memcmp(hash, h->is->hash, HASH_BYTES) == 0 ? APPLY_DONE : APPLY_STRANGE;
+}
+
+/* With what is there, described behind the lease. */
+static enum apply_outcome compare(struct tree *t, struct held *h, int *ret_rc)
+{
+	struct tree_stat st, open;
+	enum apply_outcome o;
+	struct entry e;
+	int rc;
+
+	entry_init(&e);
+	rc = t->describe(t, h->path, &st, &e);
+	if (rc == -ENOENT || rc == -ENOTDIR || rc == -ELOOP || rc == -EAGAIN || rc == -EINVAL) {
+		o = APPLY_STRANGE;
+	} else if (rc) {
+		*ret_rc = rc;
+		o = APPLY_FAILED;
+	} else if (st.kind != h->is->kind || !same_metadata(&e, h->is) || (st.kind != ENTRY_DIR && !same_file(&st.id, &h->stat)) ||
+		   (h->f && (t->fstat(h->f, &open) || open.id.ino != st.id.ino))) {
+		o = APPLY_STRANGE;
+	} else {
+		h->id = st.id;
+		o = h->is->kind == ENTRY_FILE ? prove(t, h) : APPLY_DONE;
+	}
+	entry_free(&e);
+	return o;
+}
+
+/*
+ * DONE: what is at h->path is what h says, and to be let go. Else nothing is held. A file that cannot be opened, or has no lease, is compared as far as that
+ * goes: it is not to be thrown away then. *ret_rc: with FAILED.
+ */
+static enum apply_outcome hold(struct tree *t, struct held *h, int *ret_rc)
+{
+	enum apply_outcome o = APPLY_DONE;
+	int rc = h->is->kind == ENTRY_FILE ? t->open(t, h->path, &h->f) : 0, quiet;
+
+	if (rc) {
+		h->f = NULL;
+		if (rc == -ENOENT || rc == -ENOTDIR || rc == -ELOOP || rc == -EINVAL)
+			return APPLY_STRANGE;
+	}
+	if (h->f) {
+		quiet = t->quiet(h->f);
+		h->leased = quiet == 1;
+		if (quiet == 0)
+			o = APPLY_BUSY;
+	}
+	if (o == APPLY_DONE)
+		o = compare(t, h, ret_rc);
+	if (o != APPLY_DONE)
+		let_go(t, h);
+	return o;
+}
+
+/* Does what should lie at the item's path? prove: as in struct held. */
+static enum apply_outcome hold_disk(struct tree *t, struct apply_item *i, bool prove, struct held *h)
+{
+	int rc = 0;
+
+	*h = (struct held){ .path = i->path, .is = i->disk, .stat = i->stat, .prove = prove };
+	i->outcome = hold(t, h, &rc);
+	if (i->outcome == APPLY_FAILED)
+		fail(i, rc);
+	return i->outcome;
+}
+
+/* Are the metadata of a temp those of e, to the last field? 1, 0, or an error. */
+static int temp_is(struct tree *t, const char *temp, const struct entry *e, struct tree_stat *ret_st)
+{
+	struct entry x;
+	int rc;
+
+	entry_init(&x);
+	rc = t->describe_temp(t, temp, ret_st, &x);
+	if (!rc)
+		rc = same_metadata(&x, e);
+	else if (rc == -EINVAL || rc == -EAGAIN) /* nothing that is carried; or somebody changes it */
+		rc = 0;
+	entry_free(&x);
+	return rc;
+}
+
+/*
+ * What was displaced, now under temp: is it what was held, with nothing done to it between, and nobody about to? DONE: it may go. Otherwise why not. Its ctime is the
+ * rename's now; but who writes is noticed by the lease, and everything else shows in the metadata. *ret_keep: no proof that nobody has changed its content.
+ */
+static enum apply_outcome judge(struct tree *t, struct apply_item *i, const struct held *h, bool *ret_keep)
 {
 	struct tree_stat st;
-	struct tree_file *f;
-	int rc = t->stat_temp(t, i->temp, &st), quiet;
+	int rc = temp_is(t, i->temp, i->disk, &st);
 
-	*ret_keep = false;
-	if (rc) {
+	*ret_keep = true;
+	if (rc < 0) {
 		fail(i, rc);
 		return APPLY_FAILED;
 	}
-	if (!st.carried || st.kind != i->disk->kind)
+	if (!rc || (st.kind != ENTRY_DIR && !same_file(&st.id, &h->id)))
 		return APPLY_STRANGE;
-	if (st.kind == ENTRY_DIR)
-		return APPLY_DONE; /* removing it will tell whether it is empty */
-	if (!same_file(&st.id, &i->stat))
-		return APPLY_STRANGE;
-	if (st.kind == ENTRY_SYMLINK)
-		return APPLY_DONE;
-	rc = t->open_temp(t, i->temp, &f);
-	if (rc) {
-		fail(i, rc);
-		return APPLY_FAILED;
-	}
-	quiet = t->quiet(f);
-	t->close(f);
-	if (quiet == 0)
+	if (st.kind == ENTRY_FILE && h->leased && t->still_quiet(h->f) != 1)
 		return APPLY_BUSY;
-	/* Out of reach of anyone who opens it by name from here on; but a write in the same tick as the last would not show. */
-	*ret_keep = quiet != 1 || young(env, &i->stat);
-	return APPLY_DONE;
+	*ret_keep = st.kind == ENTRY_FILE && !(h->leased && h->proven);
+	return APPLY_DONE; /* a directory: removing it will tell whether it is empty */
 }
 
 /* --- placing --- */
@@ -231,11 +337,12 @@ static void settle(struct tree *t, struct env *env, struct apply_item *i, const 
 		i->now.ctime_s = i->now.ctime_ns = 0; /* never the same again: it will be read */
 }
 
-/* Somebody's edit was displaced: back with it. Our new entry is under temp afterwards, unless that was changed as well. */
-static void put_back(struct tree *t, struct apply_item *i, const struct index_stat *made)
+/* Somebody's edit was displaced: back with it. Our new entry is under temp afterwards, unless that was changed as well. f: ours, as in settle. */
+static void put_back(struct tree *t, struct apply_item *i, const struct index_stat *made, struct tree_file *f)
 {
 	struct tree_stat st;
 	int rc = t->exchange(t, i->temp, i->path);
+	bool ours;
 
 	if (rc == -ENOENT) { /* ours was removed meanwhile: what was there before goes there again, and is examined */
 		rc = t->publish(t, i->temp, i->path);
@@ -246,33 +353,41 @@ static void put_back(struct tree *t, struct apply_item *i, const struct index_st
 		fail(i, dispose(t, i, i->temp, true) ? rc : -EAGAIN);
 		return;
 	}
-	rc = t->stat_temp(t, i->temp, &st);
-	if (rc)
+	rc = temp_is(t, i->temp, i->want, &st);
+	ours = rc == 1 && same_file(&st.id, made) && (!f || t->still_quiet(f) == 1);
+	if (rc < 0)
 		fail(i, rc);
-	else if (dispose(t, i, i->temp, st.id.ino != made->ino || (st.kind != ENTRY_DIR && !same_file(&st.id, made))))
+	else if (dispose(t, i, i->temp, !ours))
 		fail(i, -EIO);
 }
 
 /* The temp did not get its name: what is there is not what the record says, or the tree failed. */
-static void not_placed(struct tree *t, struct apply_item *i, int rc)
+static void not_placed(struct tree *t, struct apply_item *i, const char *temp, int rc)
 {
-	t->remove_temp(t, i->temp);
+	t->remove_temp(t, temp);
 	if (rc == -EEXIST || rc == -ENOENT || rc == -ENOTDIR || rc == -ELOOP)
 		i->outcome = APPLY_STRANGE;
 	else
 		fail(i, rc);
 }
 
-static void place_over(struct tree *t, struct env *env, struct apply_item *i, const struct index_stat *made, struct tree_file *f)
+/* What should be there is, and is held. */
+static void change_places(struct tree *t, struct env *env, struct apply_item *i, const struct index_stat *made, struct tree_file *f, const struct held *h)
 {
 	bool keep;
-	int rc = t->exchange(t, i->temp, i->path);
+	int rc = strcmp(i->made, i->temp) ? t->rename_temp(t, i->made, i->temp) : 0;
 
 	if (rc) {
-		not_placed(t, i, rc);
+		t->remove_temp(t, i->made);
+		fail(i, rc);
 		return;
 	}
-	i->outcome = judge(t, env, i, &keep);
+	rc = t->exchange(t, i->temp, i->path);
+	if (rc) {
+		not_placed(t, i, i->temp, rc);
+		return;
+	}
+	i->outcome = judge(t, i, h, &keep);
 	if (i->outcome == APPLY_DONE && i->disk->kind == ENTRY_DIR) {
 		rc = t->remove_temp(t, i->temp);
 		if (rc == -ENOTEMPTY)
@@ -283,17 +398,30 @@ static void place_over(struct tree *t, struct env *env, struct apply_item *i, co
 		i->rc = dispose(t, i, i->temp, keep || !i->known);
 	}
 	if (i->outcome == APPLY_STRANGE || i->outcome == APPLY_BUSY)
-		put_back(t, i, made);
+		put_back(t, i, made, f);
 	if (i->outcome == APPLY_DONE)
 		settle(t, env, i, made, f);
 }
 
+static void place_over(struct tree *t, struct env *env, struct apply_item *i, const struct index_stat *made, struct tree_file *f)
+{
+	struct held h;
+
+	/* It may be thrown away, and for that nothing will do but its content where there is any doubt: somebody might have set the time back. */
+	if (hold_disk(t, i, i->young, &h) != APPLY_DONE) {
+		t->remove_temp(t, i->made);
+		return;
+	}
+	change_places(t, env, i, made, f, &h);
+	let_go(t, &h);
+}
+
 static void place_new(struct tree *t, struct env *env, struct apply_item *i, const struct index_stat *made, struct tree_file *f)
 {
-	int rc = t->publish(t, i->temp, i->path);
+	int rc = t->publish(t, i->made, i->path);
 
 	if (rc) {
-		not_placed(t, i, rc);
+		not_placed(t, i, i->made, rc);
 		return;
 	}
 	settle(t, env, i, made, f);
@@ -305,11 +433,12 @@ static void place(struct tree *t, struct env *env, struct apply_item *i)
 {
 	struct tree_file *f = NULL;
 	struct tree_stat st;
-	int rc = t->stat_temp(t, i->temp, &st);
+	int rc = t->stat_temp(t, i->made, &st);
 
 	if (!rc && i->want->kind == ENTRY_FILE)
-		rc = t->open_temp(t, i->temp, &f);
+		rc = t->open_temp(t, i->made, &f);
 	if (rc) {
+		t->remove_temp(t, i->made);
 		fail(i, rc);
 		return;
 	}
@@ -326,52 +455,37 @@ static void place(struct tree *t, struct env *env, struct apply_item *i)
 }
 
 /*
- * Another name of a file that has all it should have, and that nobody has open: under a lease, so that it goes on being so until it has its name. False: that is not
- * what it was, and it is to be made.
+ * Another name of a file that has all it should have, and that nobody has open: under a lease from before it is compared, so that it goes on being so until it has
+ * its name. False: that is not what it was, or cannot be known to be, and it is to be made.
  */
 static bool place_link(struct tree *t, struct env *env, struct apply_item *i)
 {
+	struct held h = { .path = i->link_from, .is = i->want, .stat = i->link_stat,
+			  .prove = examine_hides(i->link_young, &i->link_stat) };
+	enum apply_outcome o;
 	struct tree_stat st;
-	struct tree_file *f;
-	int quiet;
+	int rc = 0;
 
-	if (t->link_from(t, i->link_from, i->temp))
-		return false;
-	if (t->open_temp(t, i->temp, &f)) {
-		t->remove_temp(t, i->temp);
+	o = hold(t, &h, &rc);
+	if (o != APPLY_DONE) {
+		if (o == APPLY_BUSY)
+			i->outcome = o;
+		return o == APPLY_BUSY;
+	}
+	if (!h.leased || !h.proven || t->link_from(t, i->link_from, i->made)) {
+		let_go(t, &h);
 		return false;
 	}
-	quiet = t->quiet(f);
-	if (quiet != 1 || t->fstat(f, &st) || !same_file(&st.id, &i->link_stat)) {
-		t->close(f);
-		t->remove_temp(t, i->temp);
-		if (quiet == 0)
-			i->outcome = APPLY_BUSY;
-		return quiet == 0;
+	if (t->stat_temp(t, i->made, &st) || !same_file(&st.id, &h.id) || t->still_quiet(h.f) != 1) {
+		t->remove_temp(t, i->made);
+		i->outcome = APPLY_BUSY;
+	} else if (i->disk) {
+		place_over(t, env, i, &st.id, h.f);
+	} else {
+		place_new(t, env, i, &st.id, h.f);
 	}
-	if (i->disk)
-		place_over(t, env, i, &st.id, f);
-	else
-		place_new(t, env, i, &st.id, f);
-	t->close(f);
+	let_go(t, &h);
 	return true;
-}
-
-static bool is_as_recorded(struct tree *t, struct apply_item *i, struct index_stat *ret_id)
-{
-	/* A write in the same tick would not show. It sets both times. */
-	bool hidden = i->young && i->stat.mtime_s == i->stat.ctime_s && i->stat.mtime_ns == i->stat.ctime_ns, is;
-	struct tree_stat st;
-	struct entry e;
-
-	entry_init(&e);
-	is = !hidden && t->describe(t, i->path, &st, &e) == 0 && memcmp(&st.id, &i->stat, sizeof st.id) == 0 && st.id.links == 1;
-	memcpy(e.hash, i->disk->hash, HASH_BYTES);
-	is = is && entry_same(&e, i->disk);
-	entry_free(&e);
-	if (is)
-		*ret_id = st.id;
-	return is;
 }
 
 /*
@@ -380,27 +494,25 @@ static bool is_as_recorded(struct tree *t, struct apply_item *i, struct index_st
  */
 static bool change_in_place(struct tree *t, struct env *env, struct apply_item *i)
 {
-	struct index_stat id;
-	struct tree_stat st;
-	struct tree_file *f;
+	struct held h;
 	bool unknown;
 	int rc;
 
-	if (t->open(t, i->path, &f))
+	if (i->stat.links != 1)
 		return false;
-	rc = t->quiet(f);
-	if (rc != 1 || !is_as_recorded(t, i, &id) || t->fstat(f, &st) || st.id.ino != id.ino) {
-		t->close(f);
-		if (rc == 0)
-			i->outcome = APPLY_BUSY;
-		return rc == 0;
+	if (hold_disk(t, i, examine_hides(i->young, &i->stat), &h) != APPLY_DONE)
+		return true;
+	if (!h.leased || !h.proven || h.id.links != 1) {
+		let_go(t, &h);
+		i->outcome = APPLY_OPEN;
+		return false;
 	}
-	rc = t->dress_file(t, f, i->want, &unknown);
+	rc = t->dress_file(t, h.f, i->want, &unknown);
 	if (!rc)
-		rc = t->sync_file(f);
+		rc = t->sync_file(h.f);
 	if (!rc)
-		settle(t, env, i, &id, f);
-	t->close(f);
+		settle(t, env, i, &h.id, h.f);
+	let_go(t, &h);
 	if (rc)
 		fail(i, rc);
 	else
@@ -411,47 +523,27 @@ static bool change_in_place(struct tree *t, struct env *env, struct apply_item *
 /* A directory's metadata, in place: it has no content that could be torn. */
 static void redress(struct tree *t, struct env *env, struct apply_item *i)
 {
-	struct tree_stat st;
-	struct entry e;
-	bool unknown, strange;
+	struct held h;
+	bool unknown;
 	int rc;
 
-	entry_init(&e);
-	rc = t->describe(t, i->path, &st, &e);
-	strange = rc == -ENOENT || rc == -ENOTDIR || rc == -ELOOP || rc == -EAGAIN || rc == -EINVAL || (!rc && !entry_same(&e, i->disk));
-	entry_free(&e);
-	if (strange) {
-		i->outcome = APPLY_STRANGE;
+	if (hold_disk(t, i, examine_hides(i->young, &i->stat), &h) != APPLY_DONE)
 		return;
-	}
-	if (!rc)
-		rc = t->dress(t, i->path, i->want, &unknown);
+	rc = t->dress(t, i->path, i->want, &unknown);
 	if (rc) {
 		fail(i, rc);
 		return;
 	}
-	settle(t, env, i, &st.id, NULL);
+	settle(t, env, i, &h.id, NULL);
 	i->outcome = APPLY_DONE;
 }
 
-static void take_away(struct tree *t, struct env *env, struct apply_item *i)
+/* Out of the tree, and to the trash. */
+static void withdraw(struct tree *t, struct apply_item *i, const struct held *h)
 {
 	bool keep;
-	int rc;
+	int rc = t->withdraw(t, i->path, i->temp);
 
-	memset(&i->now, 0, sizeof i->now);
-	if (!i->disk) {
-		i->outcome = APPLY_DONE;
-		return;
-	}
-	if (i->disk->kind == ENTRY_DIR) {
-		rc = t->remove_dir(t, i->path);
-		i->outcome = !rc ? APPLY_DONE : APPLY_STRANGE;
-		if (rc && rc != -ENOTEMPTY && rc != -ENOENT && rc != -ENOTDIR && rc != -ELOOP)
-			fail(i, rc);
-		return;
-	}
-	rc = t->withdraw(t, i->path, i->temp);
 	if (rc == -ENOENT || rc == -ENOTDIR || rc == -ELOOP) {
 		i->outcome = APPLY_STRANGE;
 		return;
@@ -460,7 +552,7 @@ static void take_away(struct tree *t, struct env *env, struct apply_item *i)
 		fail(i, rc);
 		return;
 	}
-	i->outcome = judge(t, env, i, &keep);
+	i->outcome = judge(t, i, h, &keep);
 	if (i->outcome == APPLY_DONE) {
 		i->rc = dispose(t, i, i->temp, i->disk->kind == ENTRY_FILE || !i->known);
 	} else if (i->outcome != APPLY_FAILED) {
@@ -468,6 +560,29 @@ static void take_away(struct tree *t, struct env *env, struct apply_item *i)
 		if (rc && dispose(t, i, i->temp, true)) /* somebody made a new one there: the trash keeps the old */
 			fail(i, rc);
 	}
+}
+
+static void take_away(struct tree *t, struct apply_item *i)
+{
+	struct held h;
+	int rc;
+
+	memset(&i->now, 0, sizeof i->now);
+	if (!i->disk) {
+		i->outcome = APPLY_DONE;
+		return;
+	}
+	if (hold_disk(t, i, examine_hides(i->young, &i->stat), &h) != APPLY_DONE)
+		return;
+	if (i->disk->kind != ENTRY_DIR) {
+		withdraw(t, i, &h);
+		let_go(t, &h);
+		return;
+	}
+	rc = t->remove_dir(t, i->path);
+	i->outcome = !rc ? APPLY_DONE : APPLY_STRANGE;
+	if (rc && rc != -ENOTEMPTY && rc != -ENOENT && rc != -ENOTDIR && rc != -ELOOP)
+		fail(i, rc);
 }
 
 static bool is_made(const struct apply_item *i)
@@ -484,6 +599,7 @@ static void make_all(struct tree *t, struct apply_item *items, size_t count)
 	for (size_t k = 0; k < count; k++) {
 		struct apply_item *i = &items[k];
 
+		i->prepared = false;
 		if (i->outcome != APPLY_OPEN || !is_made(i) || i->in_place || i->link_from)
 			continue;
 		i->prepared = make(t, i);
@@ -498,17 +614,18 @@ static void make_all(struct tree *t, struct apply_item *items, size_t count)
 static void one(struct tree *t, struct env *env, struct apply_item *i)
 {
 	if (i->want->deleted) {
-		take_away(t, env, i);
+		take_away(t, i);
 		return;
 	}
 	if (!is_made(i)) {
 		redress(t, env, i);
 		return;
 	}
-	if (i->in_place && change_in_place(t, env, i))
+	if ((i->in_place && change_in_place(t, env, i)) || (i->link_from && place_link(t, env, i))) {
+		if (i->ready[0]) /* not needed after all */
+			t->remove_temp(t, i->ready);
 		return;
-	if (i->link_from && place_link(t, env, i))
-		return;
+	}
 	if (i->prepared || (make(t, i) && sync_made(t, i)))
 		place(t, env, i);
 }
@@ -611,6 +728,10 @@ void apply(struct tree *t, struct env *env, uint64_t clock_ns, struct apply_item
 	struct index_stat before = { 0 };
 	bool seen = false;
 
+	for (size_t k = 0; k < count; k++) {
+		memcpy(items[k].made, items[k].temp, sizeof items[k].made);
+		items[k].made[0] = TREE_TEMP_MAKE;
+	}
 	note_all(t, env, clock_ns, items, count);
 	make_all(t, items, count);
 	for (size_t k = 0; k < count; k++) {

@@ -149,12 +149,24 @@ static const struct entry *on_disk(const struct index_record *r)
 	return e && !e->deleted ? e : NULL;
 }
 
+/* How long ago that was, below zero in the future. A file's time may be any number of seconds: what is far away is as far as can be told. */
+static int64_t age_ns(uint64_t real_ns, int64_t s, uint32_t ns)
+{
+	const int64_t far_s = 1000000000, now_s = (int64_t)(real_ns / 1000000000);
+
+	if (s < now_s - far_s)
+		return INT64_MAX;
+	if (s > now_s + far_s)
+		return INT64_MIN;
+	return (now_s - s) * 1000000000 + (int64_t)(real_ns % 1000000000) - (int64_t)ns;
+}
+
 static bool suspect(struct env *env, const struct tree_stat *st)
 {
-	int64_t mtime_ns = st->id.mtime_s * 1000000000 + (int64_t)st->id.mtime_ns, now = (int64_t)env->real_ns(env);
+	int64_t age = age_ns(env->real_ns(env), st->id.mtime_s, st->id.mtime_ns);
 
 	/* A time in the future tells nothing of when it was set. */
-	return mtime_ns <= now && now - mtime_ns < (int64_t)EXAMINE_SUSPECT_NS;
+	return age >= 0 && age < (int64_t)EXAMINE_SUSPECT_NS;
 }
 
 static int busy(struct examine_result *ret)
@@ -265,15 +277,12 @@ static int read_content(struct tree *t, struct env *env, const char *path, const
 
 bool examine_young(uint64_t real_ns, const struct index_stat *s)
 {
-	int64_t ctime_ns = s->ctime_s * 1000000000 + (int64_t)s->ctime_ns, now = (int64_t)real_ns;
-
-	return ctime_ns > now || now - ctime_ns < (int64_t)EXAMINE_SUSPECT_NS;
+	return age_ns(real_ns, s->ctime_s, s->ctime_ns) < (int64_t)EXAMINE_SUSPECT_NS;
 }
 
-/* May its content be other than when the record was made, though its stat is not? A write sets both times. */
-static bool may_differ(const struct index_record *r)
+bool examine_hides(bool young, const struct index_stat *s)
 {
-	return r->young && r->stat.mtime_s == r->stat.ctime_s && r->stat.mtime_ns == r->stat.ctime_ns;
+	return young && s->mtime_s == s->ctime_s && s->mtime_ns == s->ctime_ns;
 }
 
 /* unchanged: its stat is the record's, so its content is believed to be. */
@@ -289,7 +298,7 @@ static int look(struct tree *t, struct env *env, const char *path, const struct 
 		return rc;
 	ret->verdict = EXAMINE_CHANGED;
 	/* A file's stat is not the record's, if only in its ctime: who writes and then sets size and mtime back shows nowhere else. */
-	if (ret->found.kind == ENTRY_FILE && unchanged && !may_differ(record) && memcmp(&record->stat, &ret->stat.id, sizeof record->stat) == 0) {
+	if (ret->found.kind == ENTRY_FILE && unchanged && !examine_hides(record->young, &record->stat) && memcmp(&record->stat, &ret->stat.id, sizeof record->stat) == 0) {
 		memcpy(ret->found.hash, was->hash, HASH_BYTES);
 	} else if (ret->found.kind == ENTRY_FILE) {
 		rc = read_content(t, env, path, o, ret);

@@ -59,6 +59,9 @@ void examine_result_free(struct examine_result *r);
 /* Was this stat, taken when the clock was at least real_ns, so soon after its ctime that a later change might not show in it? */
 bool examine_young(uint64_t real_ns, const struct index_stat *s);
 
+/* Of a record that is so: might its content be other than when it was made, without that showing in the stat? A write sets both times. */
+bool examine_hides(bool young, const struct index_stat *s);
+
 /* record: what the index has of the path, NULL = nothing. 0, or an error of the disk (-EIO, -EACCES, ...), -ENOMEM, -ECANCELED. */
 int examine(struct tree *t, struct env *env, const char *path, const struct index_record *record, const struct examine_options *o,
 	    struct examine_result *ret);

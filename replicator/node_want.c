@@ -528,7 +528,7 @@ static int plan_content(struct node *n, struct index_txn *t, const char *path, s
 
 /* --- links --- */
 
-struct mate { const char *path; size_t len; const struct entry *want; uint64_t ino; char *found; struct index_stat stat; bool other; };
+struct mate { const char *path; size_t len; const struct entry *want; uint64_t ino; char *found; struct index_stat stat; bool young, other; };
 
 /* A file of the group that has all that is wanted. */
 static int note_member(void *user, const char *path, size_t len, const struct index_record *r)
@@ -539,6 +539,7 @@ static int note_member(void *user, const char *path, size_t len, const struct in
 		return 0;
 	m->found = strndup(path, len);
 	m->stat = r->stat;
+	m->young = r->young;
 	return m->found ? 1 : -ENOMEM;
 }
 
@@ -567,6 +568,7 @@ static int plan_link(struct node *n, struct index_txn *t, const char *path, stru
 	w->link_from = m.found;
 	i->link_from = m.found;
 	i->link_stat = m.stat;
+	i->link_young = m.young;
 	if (rc < 0 || !all_but_link || (m.found ? m.stat.ino != r->stat.ino : m.other))
 		return rc < 0 ? rc : 0;
 	entry_init(&e);

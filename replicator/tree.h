@@ -24,6 +24,7 @@
 #define TREE_CORNER ".clonesync"
 #define TREE_TEMP_MAX 64u
 #define TREE_TEMP_KEEP 'x' /* a temp so named may hold what was taken out of the tree: opening a tree moves it to the trash, and removes all others */
+#define TREE_TEMP_MAKE 'm' /* one that is being made for the tree: half of it, perhaps */
 #define TREE_TOKEN_BYTES 16
 
 struct tree_file; /* an open file */
@@ -47,6 +48,7 @@ struct tree {
 	/* Metadata as an entry without version, hash and link: kind, mode, owners with their names, times, size, target, xattrs (without
 	 * security.* and trusted.*). st: the stat that goes with it; -EAGAIN when it changed while looking. */
 	int (*describe)(struct tree *t, const char *path, struct tree_stat *ret_st, struct entry *ret);
+	int (*describe_temp)(struct tree *t, const char *temp, struct tree_stat *ret_st, struct entry *ret); /* the same of a temp; -EINVAL: not carried */
 
 	/* --- contents --- */
 	int (*open)(struct tree *t, const char *path, struct tree_file **ret); /* a regular file, for reading, without touching atime */

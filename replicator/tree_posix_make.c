@@ -166,6 +166,13 @@ static int posix_stat_temp(struct tree *t, const char *temp, struct tree_stat *r
 	return 0;
 }
 
+static int posix_describe_temp(struct tree *t, const char *temp, struct tree_stat *ret_st, struct entry *ret)
+{
+	int fd = temp_fd(t, temp);
+
+	return fd < 0 ? -EINVAL : posix_describe_at(posix_of(t), fd, temp, ret_st, ret);
+}
+
 static int posix_remove_temp(struct tree *t, const char *temp)
 {
 	int fd = temp_fd(t, temp);
@@ -257,6 +264,7 @@ void posix_make_functions(struct tree *t)
 	t->dress = posix_dress;
 	t->dress_file = posix_dress_file;
 	t->stat_temp = posix_stat_temp;
+	t->describe_temp = posix_describe_temp;
 	t->remove_temp = posix_remove_temp;
 	t->rename_temp = posix_rename_temp;
 	t->publish = posix_publish;

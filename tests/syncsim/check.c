@@ -144,7 +144,7 @@ static void check_metas(struct world *w, const struct machine *m)
 	free(a.all);
 }
 
-/* Whatever a process took out of the tree is known to be from there. */
+/* Whatever a process took out of the tree is known to be from there; and it is whole. */
 static int check_item(void *user, const struct trash_item *item)
 {
 	struct machine *m = user;
@@ -154,6 +154,8 @@ static int check_item(void *user, const struct trash_item *item)
 	for (size_t i = 0; i < m->tree.now.count; i++) {
 		const struct name *n = &m->tree.now.all[i];
 
+		if (strcmp(n->path, path) == 0 && n->in->kind == ENTRY_FILE && n->in->len && !n->in->half && !ledger_knows(m->w, n->in->data, n->in->len))
+			world_violation(m->w, "R2: %s in the trash of %u has a content that nobody wrote (%zu bytes)", item->note.name, m->number, n->in->len);
 		if (strcmp(n->path, path) == 0 && n->was_at && !n->unnoted && strcmp(n->was_at, item->note.path) != 0)
 			world_violation(m->w, "%s in the trash of %u is from %s, not from '%s'", item->note.name, m->number, n->was_at, item->note.path);
 	}

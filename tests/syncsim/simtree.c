@@ -392,23 +392,18 @@ static void describe_attrs(const struct inode *in, struct entry *ret)
 	ret->xattrs_len = (uint32_t)b.len;
 }
 
-static int sim_describe(struct tree *t, const char *path, struct tree_stat *ret_st, struct entry *ret)
+static void describe_inode(const struct sim_tree *s, const struct inode *in, struct tree_stat *ret_st, struct entry *ret)
 {
-	struct inode *in;
-	int rc = tree_resolve(t, path, false, &in);
-
-	if (rc)
-		return rc;
-	fill_stat(sim_of(t), in, ret_st);
+	fill_stat(s, in, ret_st);
 	entry_free(ret);
 	ret->kind = in->kind;
 	ret->mode = in->mode;
-	describe_owners(sim_of(t)->m, in, ret);
+	describe_owners(s->m, in, ret);
 	describe_attrs(in, ret);
 	if (in->kind == ENTRY_DIR) {
 		ret->dir_s = ret_st->id.mtime_s;
 		ret->dir_ns = ret_st->id.mtime_ns;
-		return 0;
+		return;
 	}
 	ret->mtime_s = ret_st->id.mtime_s;
 	ret->mtime_ns = ret_st->id.mtime_ns;
@@ -416,6 +411,28 @@ static int sim_describe(struct tree *t, const char *path, struct tree_stat *ret_
 	if (in->kind == ENTRY_SYMLINK) {
 		ret->size = 0;
 		ret->target = strdup(in->target);
+	}
+}
+
+static struct inode_meta meta_of(const struct inode *in)
+{
+	struct inode_meta m = { .mode = in->mode, .uid = in->uid, .gid = in->gid, .mtime_ns = in->mtime_ns };
+
+	memcpy(m.attrs, in->attrs, sizeof m.attrs);
+	return m;
+}
+
+static int sim_describe(struct tree *t, const char *path, struct tree_stat *ret_st, struct entry *ret)
+{
+	struct inode *in;
+	int rc = tree_resolve(t, path, false, &in);
+
+	if (rc)
+		return rc;
+	describe_inode(sim_of(t), in, ret_st, ret);
+	if (!sim_of(t)->acting) {
+		in->unseen = false;
+		in->seen = meta_of(in);
 	}
 	return 0;
 }
@@ -717,6 +734,39 @@ static int sim_stat_temp(struct tree *t, const char *temp, struct tree_stat *ret
 	return rc;
 }
 
+static int sim_describe_temp(struct tree *t, const char *temp, struct tree_stat *ret_st, struct entry *ret)
+{
+	struct inode *in, old;
+	int rc = tree_resolve_temp(t, temp, false, &in);
+
+	if (rc)
+		return rc;
+	old = *in;
+	if (in->unseen && sim_of(t)->m->w->brk == SYNC_BREAK_DISPLACED_OLD) {
+		old.mode = in->seen.mode;
+		old.uid = in->seen.uid;
+		old.gid = in->seen.gid;
+		old.mtime_ns = in->seen.mtime_ns;
+		memcpy(old.attrs, in->seen.attrs, sizeof old.attrs);
+	}
+	describe_inode(sim_of(t), &old, ret_st, ret);
+	ret_st->id.links = 1;
+	return 0;
+}
+
+/* Whatever a user did to it, somebody has to have looked at that before it is thrown away. */
+static void judge_removed(struct sim_tree *s, const char *path, const struct inode *in)
+{
+	const struct name *n = names_find(s, path);
+
+	for (size_t i = 0; i < s->now.count; i++)
+		if (s->now.all[i].in == in && &s->now.all[i] != n)
+			return;
+	if (in->unseen && n->was_at)
+		world_violation(s->m->w, "R3: %u throws away what was at %s, and what a user did to its metadata there (inode %llu)", s->m->number, n->was_at,
+				(unsigned long long)in->id);
+}
+
 static int sim_remove_temp(struct tree *t, const char *temp)
 {
 	struct sim_tree *s = sim_of(t);
@@ -727,6 +777,8 @@ static int sim_remove_temp(struct tree *t, const char *temp)
 		return rc;
 	if (in->kind == ENTRY_DIR && !names_is_empty(s, tree_corner(CORNER_TMP, temp)))
 		return -ENOTEMPTY;
+	if (in->kind == ENTRY_FILE && names_find(s, tree_corner(CORNER_TMP, temp)))
+		judge_removed(s, tree_corner(CORNER_TMP, temp), in);
 	names_journal(s);
 	simtree_touch(s, in, false); /* it may have other names */
 	names_drop(s, tree_corner(CORNER_TMP, temp));
@@ -773,6 +825,7 @@ void simtree_looking(struct tree *t)
 	t->dress = sim_dress;
 	t->dress_file = sim_dress_file;
 	t->stat_temp = sim_stat_temp;
+	t->describe_temp = sim_describe_temp;
 	t->remove_temp = sim_remove_temp;
 	t->rename_temp = sim_rename_temp;
 }

@@ -51,6 +51,8 @@ static int sim_exchange(struct tree *t, const char *temp, const char *path)
 	if (rc)
 		return rc;
 	snprintf(at, sizeof at, "%s", tree_corner(CORNER_TMP, temp));
+	if (names_find(s, at) && !names_find(s, at)->was_at) /* it is not put back */
+		judge_published(s, path, in);
 	names_journal(s);
 	names_move(s, at, TREE_CORNER "/between");
 	names_move(s, path, at);

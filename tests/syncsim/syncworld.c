@@ -24,7 +24,7 @@ const char *const sync_break_names[SYNC_BREAK_COUNT] = {
 	[SYNC_BREAK_EVENT_LOST] = "event-lost", [SYNC_BREAK_STAT_OLD] = "stat-old", [SYNC_BREAK_TEMP_REMOVED] = "temp-removed",
 	[SYNC_BREAK_WRITE_TORN] = "write-torn", [SYNC_BREAK_DRESS_HALF] = "dress-half",
 	[SYNC_BREAK_NOTE_LOST] = "note-lost", [SYNC_BREAK_MISSING_ASKED] = "missing-asked",
-	[SYNC_BREAK_BOOT_JUMPS] = "boot-jumps", [SYNC_BREAK_BROKEN_TRUSTED] = "broken-trusted",
+	[SYNC_BREAK_BOOT_JUMPS] = "boot-jumps", [SYNC_BREAK_BROKEN_TRUSTED] = "broken-trusted", [SYNC_BREAK_DISPLACED_OLD] = "displaced-old",
 };
 
 void world_say(struct world *w, const char *fmt, ...)

@@ -47,9 +47,12 @@ enum sync_break {
 	SYNC_BREAK_MISSING_ASKED,  /* whoever is asked about a tree that vanished says that all of it was deleted */
 	SYNC_BREAK_BOOT_JUMPS,     /* the clock that never jumps does */
 	SYNC_BREAK_BROKEN_TRUSTED, /* what a peer says behind a frame that was not taken in is believed */
+	SYNC_BREAK_DISPLACED_OLD,  /* what was displaced looks as it did before it was */
 	SYNC_BREAK_COUNT
 };
 extern const char *const sync_break_names[SYNC_BREAK_COUNT];
+
+struct inode_meta { uint16_t mode; uint32_t uid, gid, attrs[SIM_ATTRS]; int64_t mtime_ns; };
 
 struct inode {
 	struct inode *all;         /* of the world */
@@ -61,6 +64,8 @@ struct inode {
 	uint32_t uid, gid;
 	uint32_t attrs[SIM_ATTRS]; /* the values of its xattrs; 0 = it has none of this name */
 	bool meddled;              /* a user changed its metadata while they were being set */
+	bool unseen;               /* a user changed its metadata, and the process has not looked at it by a path since; */
+	struct inode_meta seen;    /* as that saw them last */
 	int64_t mtime_ns, ctime_ns;
 	char *target;
 	unsigned writers;          /* users who have it open */

@@ -579,11 +579,13 @@ static void change_meta(struct machine *m)
 {
 	char path[64];
 	struct inode *in;
+	uint64_t before;
 
 	some_path(m->w, world_chance(m->w, 300), path);
 	in = simtree_find(&m->tree, path);
 	if (!in || in->kind == ENTRY_SYMLINK || in->writers)
 		return;
+	before = hash_meta(in);
 	touch_token(m, in);
 	switch (world_random(m->w, 5)) {
 	case 0:
@@ -606,6 +608,7 @@ static void change_meta(struct machine *m)
 	}
 	simtree_touch(&m->tree, in, false);
 	in->meddled = true;
+	in->unseen |= hash_meta(in) != before;
 	ledger_meta(m->w, in);
 	if (in->kind == ENTRY_DIR)
 		ledger_dir_time(m->w, in->mtime_ns);
@@ -649,9 +652,10 @@ static void use_trash(struct machine *m)
 	}
 	in = simtree_find(&m->tree, path);
 	t = in ? token_of(m->w, in) : 0;
-	if (in && in->kind == ENTRY_FILE) { /* what died while it was made may have half of it, and is in the trash so */
+	if (in && in->kind == ENTRY_FILE) { /* setting metadata in place may have died half-way: as they are now they are this user's doing */
 		ledger_meta(m->w, in);
-		ledger_content(m->w, in->data, in->len, 0);
+		if (in->half) /* somebody had it open when it was taken out */
+			ledger_content(m->w, in->data, in->len, 0);
 	}
 	if (t) { /* wanted again: from now on it has to stay. Twice, from two trashes, is the same file: who replaces the one replaces the other */
 		m->w->tokens[t].released &= m->w->tokens[t].restored;

@@ -23,7 +23,7 @@ static char root[64];
 static struct tree *t, real;
 static struct entry want, disk;
 static struct apply_item item;
-static void (*before_exchange)(void), (*after_exchange)(void), (*before_dress)(void);
+static void (*before_exchange)(void), (*after_exchange)(void), (*before_withdraw)(void), (*before_link)(void), (*before_dress)(void), (*before_write)(void);
 
 static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *w)
 {
@@ -47,6 +47,30 @@ static int hooked_exchange(struct tree *x, const char *temp, const char *path)
 	return rc;
 }
 
+static int hooked_withdraw(struct tree *x, const char *path, const char *temp)
+{
+	if (before_withdraw)
+		before_withdraw();
+	before_withdraw = NULL;
+	return real.withdraw(x, path, temp);
+}
+
+static int hooked_link(struct tree *x, const char *path, const char *temp)
+{
+	if (before_link)
+		before_link();
+	before_link = NULL;
+	return real.link_from(x, path, temp);
+}
+
+static int hooked_write(struct tree_file *f, const void *p, size_t len, uint64_t off)
+{
+	if (before_write)
+		before_write();
+	before_write = NULL;
+	return real.write(f, p, len, off);
+}
+
 static int hooked_dress(struct tree *x, struct tree_file *f, const struct entry *e, bool *ret_unknown)
 {
 	if (before_dress)
@@ -63,8 +87,11 @@ static int setup(void **state)
 		return -1;
 	real = *t;
 	t->exchange = hooked_exchange;
+	t->withdraw = hooked_withdraw;
+	t->link_from = hooked_link;
+	t->write = hooked_write;
 	t->dress_file = hooked_dress;
-	before_exchange = after_exchange = before_dress = NULL;
+	before_exchange = after_exchange = before_withdraw = before_link = before_dress = before_write = NULL;
 	entry_init(&want);
 	entry_init(&disk);
 	memset(&item, 0, sizeof item);
@@ -148,6 +175,7 @@ static void believe(const char *path)
 	assert_int_equal(entry_copy(&r.found, &disk), 0);
 	item.disk = &disk;
 	item.stat = r.stat.id;
+	item.young = r.young;
 	examine_result_free(&r);
 }
 
@@ -208,37 +236,227 @@ static void replacing(void **state)
 	assert_int_equal(count_in(".clonesync/tmp"), 0);
 }
 
-static void edit(void)
+/* A writer who comes while a lease is held would have to wait for it: it is noticed, and goes on afterwards. */
+static void knock(void)
 {
-	put("f", "edit");
+	assert_int_equal(open(at("f"), O_WRONLY | O_NONBLOCK), -1);
+	assert_int_equal(errno, EWOULDBLOCK);
+}
+
+static void other_at_name(void)
+{
+	char old[300];
+
+	snprintf(old, sizeof old, "%s/n", root);
+	put("n", "renamed");
+	assert_int_equal(rename(old, at("f")), 0);
 }
 
 /* Somebody's edit was displaced: it is where it was, and nothing else has changed. */
 static void an_edit_meanwhile(void **state)
 {
-	char old[300];
-
 	(void)state;
 	put("f", "one");
 	believe("f");
 	want_file("two");
 	item.known = true;
-	before_exchange = edit;
-	assert_int_equal(go("f"), APPLY_STRANGE);
-	assert_text("f", "edit");
-	believe("f");
-	snprintf(old, sizeof old, "%s/n", root);
-	put("n", "renamed");
-	assert_int_equal(rename(old, at("f")), 0);
+	before_exchange = knock;
+	assert_int_equal(go("f"), APPLY_BUSY);
+	assert_text("f", "one");
+	before_exchange = other_at_name;
 	assert_int_equal(go("f"), APPLY_STRANGE);
 	assert_text("f", "renamed");
-	/* Behind the exchange: what is now under the name is the edit, and is not taken for ours. */
 	believe("f");
-	after_exchange = edit;
+	put("n", "renamed");
+	other_at_name();
+	assert_int_equal(go("f"), APPLY_STRANGE);
+	assert_text("f", "renamed");
+	/* Behind the exchange: what is now under the name is about to be edited, and is not taken for ours. */
+	believe("f");
+	after_exchange = knock;
 	assert_int_equal(go("f"), APPLY_DONE);
 	assert_true(item.doubt);
-	assert_text("f", "edit");
+	assert_int_equal(count_in(".clonesync/tmp") + count_in(".clonesync/trash"), 0);
+	/* An edit that was displaced goes back; what took its place was edited in that moment, and is not thrown away either. */
+	believe("f");
+	want_file("three");
+	before_exchange = other_at_name;
+	after_exchange = knock;
+	assert_int_equal(go("f"), APPLY_STRANGE);
+	assert_text("f", "renamed");
 	assert_int_equal(count_in(".clonesync/tmp"), 0);
+	assert_int_equal(count_in(".clonesync/trash"), 1);
+}
+
+/* As a tool does that writes in place and sets the time back: nothing but the ctime tells. Never waits for a lease. */
+static void rewrite(const char *path, const char *text)
+{
+	int fd = open(at(path), O_WRONLY | O_NONBLOCK);
+	struct timespec times[2];
+	struct stat st;
+
+	if (fd < 0)
+		return; /* it has to wait: it comes later */
+	assert_int_equal(fstat(fd, &st), 0);
+	assert_int_equal((size_t)st.st_size, strlen(text));
+	assert_int_equal(pwrite(fd, text, strlen(text), 0), (ssize_t)strlen(text));
+	times[0] = st.st_atim;
+	times[1] = st.st_mtim;
+	assert_int_equal(futimens(fd, times), 0);
+	close(fd);
+}
+
+static void rewrite_f(void)
+{
+	rewrite("f", "ONE");
+}
+
+static void chmod_f(void)
+{
+	assert_int_equal(chmod(at("f"), 0604), 0);
+}
+
+static void assert_mode(const char *path, mode_t mode)
+{
+	struct stat st;
+
+	assert_int_equal(lstat(at(path), &st), 0);
+	assert_int_equal(st.st_mode & 07777, mode);
+}
+
+/* What shows in no size and no mtime is an edit all the same: made before applying begins, while the new content is made, and right before the exchange. */
+static void a_hidden_edit_meanwhile(void **state)
+{
+	void (**when[])(void) = { NULL, &before_write, &before_exchange };
+
+	(void)state;
+	for (size_t k = 0; k < 3; k++) {
+		put("f", "one");
+		believe("f");
+		want_file("two");
+		item.known = true;
+		if (when[k])
+			*when[k] = rewrite_f;
+		else
+			rewrite_f();
+		if (k < 2) {
+			assert_int_equal(go("f"), APPLY_STRANGE);
+			assert_text("f", "ONE");
+		} else { /* the writer has to wait, and is seen to; it finds what was there */
+			assert_int_equal(go("f"), APPLY_BUSY);
+			assert_text("f", "one");
+		}
+		assert_int_equal(count_in(".clonesync/tmp"), 0);
+	}
+}
+
+/* Who changes the metadata alone has done something, too. */
+static void a_chmod_meanwhile(void **state)
+{
+	void (**when[])(void) = { NULL, &before_write, &before_exchange, &before_withdraw };
+
+	(void)state;
+	for (size_t k = 0; k < 6; k++) {
+		bool deletes = k == 3 || k == 5;
+
+		put("f", "one");
+		assert_int_equal(chmod(at("f"), 0644), 0);
+		believe("f");
+		want_file("two");
+		want.deleted = deletes;
+		item.known = true;
+		if (k == 0 || k == 5)
+			chmod_f();
+		else if (k == 4)
+			assert_int_equal(chown(at("f"), 12, 13), 0);
+		else
+			*when[k] = chmod_f;
+		assert_int_equal(go("f"), APPLY_STRANGE);
+		assert_text("f", "one");
+		if (k != 4)
+			assert_mode("f", 0604);
+		assert_int_equal(count_in(".clonesync/tmp") + count_in(".clonesync/trash"), 0);
+		want.deleted = false;
+		assert_int_equal(unlink(at("f")), 0);
+	}
+}
+
+/* A record made in the tick of the last write says nothing of a second one in that tick, however long ago that was. */
+static void a_second_write_in_the_tick(void **state)
+{
+	(void)state;
+	for (unsigned k = 0; k < 2; k++) {
+		put("f", k ? "ONE" : "one");
+		believe("f");
+		disk.hash[0] ^= 0x5a;
+		if (k == 0) { /* the record is of what was there before the second write */
+			item.young = true;
+			want_file("two");
+			item.known = true;
+			assert_int_equal(go("f"), APPLY_STRANGE);
+			assert_text("f", "one");
+		} else { /* made long enough after it: what is there need not be read */
+			want_file("two");
+			item.known = true;
+			assert_int_equal(go("f"), APPLY_DONE);
+		}
+		assert_int_equal(count_in(".clonesync/tmp") + count_in(".clonesync/trash"), 0);
+	}
+	/* It is what the record says: nothing is kept of it. */
+	believe("f");
+	item.young = true;
+	want_file("six");
+	assert_int_equal(go("f"), APPLY_DONE);
+	assert_int_equal(count_in(".clonesync/trash"), 0);
+}
+
+/* Another name came or went: only the count and the ctime are others. Nothing was edited. */
+static void another_name_meanwhile(void **state)
+{
+	char g[300];
+
+	(void)state;
+	put("f", "one");
+	believe("f");
+	snprintf(g, sizeof g, "%s/g", root);
+	assert_int_equal(link(at("f"), g), 0);
+	want_file("two");
+	item.known = true;
+	assert_int_equal(go("f"), APPLY_DONE);
+	assert_text("f", "two");
+	assert_text("g", "one");
+	assert_int_equal(count_in(".clonesync/tmp") + count_in(".clonesync/trash"), 0);
+}
+
+static unsigned kept_names;
+
+static void count_kept(void)
+{
+	DIR *d = opendir(at(".clonesync/tmp"));
+
+	assert_non_null(d);
+	for (struct dirent *e = readdir(d); e; e = readdir(d))
+		kept_names += e->d_name[0] == TREE_TEMP_KEEP;
+	closedir(d);
+}
+
+/* A crash while it is made leaves nothing that looks like what was taken out of the tree. */
+static void half_made(void **state)
+{
+	(void)state;
+	put("f", "one");
+	believe("f");
+	want_file("two");
+	item.known = true;
+	kept_names = 0;
+	before_write = count_kept;
+	assert_int_equal(go("f"), APPLY_DONE);
+	assert_int_equal(kept_names, 0);
+	believe("f");
+	want_file("three");
+	before_exchange = count_kept;
+	assert_int_equal(go("f"), APPLY_DONE);
+	assert_int_equal(kept_names, 1);
 }
 
 static void an_open_writer(void **state)
@@ -256,15 +474,6 @@ static void an_open_writer(void **state)
 	assert_int_equal(pwrite(fd, "ONE", 3, 0), 3);
 	close(fd);
 	assert_text("f", "ONE");
-}
-
-static void other_at_name(void)
-{
-	char old[300];
-
-	snprintf(old, sizeof old, "%s/n", root);
-	put("n", "renamed");
-	assert_int_equal(rename(old, at("f")), 0);
 }
 
 static void another_link(void)
@@ -370,6 +579,69 @@ static void linking(void **state)
 	assert_text("f", "one");
 	assert_text("g", "else!");
 	assert_int_equal(count_in(".clonesync/tmp"), 0);
+}
+
+static void rewrite_g(void)
+{
+	rewrite("g", "ONE");
+}
+
+static void link_wanted(void)
+{
+	struct tree_stat st;
+
+	assert_int_equal(t->stat(t, "g", &st), 0);
+	item.link_stat = st.id;
+	item.link_young = false;
+	want_file("one");
+	want.mode = 0644;
+	want.mtime_s = st.id.mtime_s;
+	want.mtime_ns = st.id.mtime_ns;
+	item.known = true;
+	item.link_from = "g";
+}
+
+/* What it is to be a name of is looked at before it is: nothing but the ctime may tell that it is not what it was. */
+static void linking_to_what_was_edited(void **state)
+{
+	uint64_t ino;
+
+	(void)state;
+	for (unsigned k = 0; k < 3; k++) {
+		put("g", "one");
+		put("f", "old");
+		believe("f");
+		usleep(30000);
+		link_wanted();
+		if (k == 0)
+			rewrite_g();
+		else if (k == 1) /* in the very tick of its record */
+			item.link_young = true, rewrite("g", "ONE"), item.link_stat.ctime_s = 0;
+		else
+			before_link = rewrite_g; /* it has to wait */
+		ino = inode_of("g");
+		if (k < 2) { /* made instead */
+			assert_int_equal(go("f"), APPLY_DONE);
+			assert_true(inode_of("f") != ino);
+			assert_text("f", "one");
+			assert_text("g", "ONE");
+		} else {
+			assert_int_equal(go("f"), APPLY_BUSY);
+			assert_text("f", "old");
+			assert_text("g", "one");
+		}
+		assert_int_equal(count_in(".clonesync/tmp"), 0);
+		assert_int_equal(unlink(at("f")), 0);
+		assert_int_equal(unlink(at("g")), 0);
+	}
+	/* A record from the tick of its last write says enough where the content does. */
+	put("g", "one");
+	put("f", "old");
+	believe("f");
+	link_wanted();
+	item.link_young = true;
+	assert_int_equal(go("f"), APPLY_DONE);
+	assert_true(inode_of("f") == inode_of("g"));
 }
 
 static void deleting(void **state)
@@ -511,8 +783,13 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(a_new_file, setup, teardown), cmocka_unit_test_setup_teardown(replacing, setup, teardown),
 		cmocka_unit_test_setup_teardown(an_edit_meanwhile, setup, teardown), cmocka_unit_test_setup_teardown(an_open_writer, setup, teardown),
-		cmocka_unit_test_setup_teardown(in_place, setup, teardown), cmocka_unit_test_setup_teardown(linking, setup, teardown), cmocka_unit_test_setup_teardown(deleting, setup, teardown), cmocka_unit_test_setup_teardown(a_file_for_a_directory, setup, teardown),
-		cmocka_unit_test_setup_teardown(many, setup, teardown), cmocka_unit_test_setup_teardown(a_name_not_durable, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_hidden_edit_meanwhile, setup, teardown), cmocka_unit_test_setup_teardown(a_chmod_meanwhile, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_second_write_in_the_tick, setup, teardown), cmocka_unit_test_setup_teardown(another_name_meanwhile, setup, teardown),
+		cmocka_unit_test_setup_teardown(half_made, setup, teardown),
+		cmocka_unit_test_setup_teardown(in_place, setup, teardown), cmocka_unit_test_setup_teardown(linking, setup, teardown),
+		cmocka_unit_test_setup_teardown(linking_to_what_was_edited, setup, teardown), cmocka_unit_test_setup_teardown(deleting, setup, teardown), cmocka_unit_test_setup_teardown(a_file_for_a_directory, setup, teardown),
+		cmocka_unit_test_setup_teardown(many, setup, teardown),
+		cmocka_unit_test_setup_teardown(a_name_not_durable, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

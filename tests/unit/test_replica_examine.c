@@ -372,6 +372,23 @@ static void apart(void **state)
 	examine_hashed_free(&h);
 }
 
+/* A time of a file may be any number of seconds, and is never so much that it is near again. */
+static void times_far_away(void **state)
+{
+	const int64_t times[] = { INT64_MIN, INT64_MIN / 1000000000, -1, 0, 1, INT64_MAX / 1000000000, INT64_MAX };
+	uint64_t now = 1700000000123456789ull;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof times / sizeof *times; i++) {
+		struct index_stat s = { .ctime_s = times[i], .ctime_ns = 999999999 };
+
+		assert_int_equal(examine_young(now, &s), times[i] > 1700000000);
+	}
+	assert_true(examine_young(now, &(struct index_stat){ .ctime_s = 1700000000, .ctime_ns = 123456789 - EXAMINE_SUSPECT_NS + 1 }));
+	assert_false(examine_young(now, &(struct index_stat){ .ctime_s = 1700000000, .ctime_ns = 123456789 - EXAMINE_SUSPECT_NS }));
+	assert_true(examine_young(now, &(struct index_stat){ .ctime_s = 1700000000, .ctime_ns = 123456790 }));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -379,6 +396,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(not_held, setup, teardown), cmocka_unit_test_setup_teardown(writers, setup, teardown),
 		cmocka_unit_test_setup_teardown(in_between, setup, teardown), cmocka_unit_test_setup_teardown(blocks, setup, teardown),
 		cmocka_unit_test_setup_teardown(mode_in_the_same_tick, setup, teardown), cmocka_unit_test_setup_teardown(apart, setup, teardown),
+		cmocka_unit_test(times_far_away),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
