@@ -543,14 +543,14 @@ static int note_member(void *user, const char *path, size_t len, const struct in
 	return m->found ? 1 : -ENOMEM;
 }
 
-/* Another name of the inode that is not to be one. */
+/* Another name of the inode that is not to be one: of no group, no two are. */
 static int note_other(void *user, const char *path, size_t len, const struct index_record *r)
 {
 	struct mate *m = user;
 
 	if ((len == m->len && memcmp(path, m->path, len) == 0) || !node_on_disk(r))
 		return 0;
-	m->other |= r->known.deleted || memcmp(r->known.link, m->want->link, ENTRY_LINK_BYTES) != 0;
+	m->other |= r->known.deleted || !entry_linked(m->want) || memcmp(r->known.link, m->want->link, ENTRY_LINK_BYTES) != 0;
 	return 0;
 }
 

@@ -567,6 +567,49 @@ static void rename_one(struct machine *m)
 	world_say(m->w, "user of %u moves %s to %s", m->number, from, to);
 }
 
+/* cp -p to another name, and that renamed over it: the same in an inode of its own. */
+static void copy_name(struct machine *m, const char *path)
+{
+	const struct inode *in = simtree_find(&m->tree, path);
+	struct inode *copy = simtree_inode(&m->tree, ENTRY_FILE);
+
+	copy->mode = in->mode;
+	copy->uid = in->uid;
+	copy->gid = in->gid;
+	copy->mtime_ns = in->mtime_ns;
+	memcpy(copy->attrs, in->attrs, sizeof copy->attrs);
+	copy->data = malloc(in->len + 1);
+	if (!copy->data)
+		abort();
+	memcpy(copy->data, in->data, in->len);
+	copy->len = in->len;
+	if (simtree_user_put(&m->tree, path, copy))
+		return;
+	ledger_meta(m->w, copy);
+	world_say(m->w, "user of %u copies %s over itself", m->number, path);
+}
+
+/* One name, or all names of the inode: as who copies a tree without regard to hard links. */
+static void copy_over(struct machine *m)
+{
+	char path[64];
+	struct inode *in = some_file(m, path);
+	bool all = world_chance(m->w, 700);
+
+	if (!in || in->writers || !in->data)
+		return;
+	touch_token(m, in);
+	copy_name(m, path);
+	for (size_t i = 0; all && i < m->tree.now.count; i++) {
+		const struct name *n = &m->tree.now.all[i];
+
+		if (n->in == in && strncmp(n->path, TREE_CORNER, strlen(TREE_CORNER)) != 0) {
+			copy_name(m, n->path);
+			i = (size_t)-1; /* names have other places now */
+		}
+	}
+}
+
 /* With a name here, or a number that has none anywhere. */
 static uint32_t some_owner(struct machine *m)
 {
@@ -694,8 +737,10 @@ void user_act(struct machine *m)
 		make_dir(m);
 	else if (what < 88)
 		make_symlink(m);
-	else if (what < 92)
+	else if (what < 93)
 		link_one(m);
+	else if (what < 95)
+		copy_over(m);
 	else
 		rename_one(m);
 	s->acting = false;
