@@ -259,7 +259,7 @@ void tree_leave(struct tree *t)
 	}
 }
 
-static void fill_stat(const struct sim_tree *s, const struct inode *in, struct tree_stat *ret)
+void tree_fill_stat(const struct sim_tree *s, const struct inode *in, struct tree_stat *ret)
 {
 	memset(ret, 0, sizeof *ret);
 	ret->carried = true;
@@ -319,7 +319,7 @@ static int sim_stat(struct tree *t, const char *path, struct tree_stat *ret)
 	int rc = tree_resolve(t, path, false, &in);
 
 	if (!rc)
-		fill_stat(sim_of(t), in, ret);
+		tree_fill_stat(sim_of(t), in, ret);
 	return rc;
 }
 
@@ -346,7 +346,7 @@ static int sim_list(struct tree *t, const char *dir, tree_visit visit, void *use
 
 		if (!names_below(all.all[i].path, dir) || names_in_corner(all.all[i].path) || strchr(name, '/'))
 			continue;
-		fill_stat(s, all.all[i].in, &st);
+		tree_fill_stat(s, all.all[i].in, &st);
 		rc = visit(user, name, strlen(name), &st);
 	}
 	free(all.all);
@@ -392,9 +392,9 @@ static void describe_attrs(const struct inode *in, struct entry *ret)
 	ret->xattrs_len = (uint32_t)b.len;
 }
 
-static void describe_inode(const struct sim_tree *s, const struct inode *in, struct tree_stat *ret_st, struct entry *ret)
+void tree_describe_inode(const struct sim_tree *s, const struct inode *in, struct tree_stat *ret_st, struct entry *ret)
 {
-	fill_stat(s, in, ret_st);
+	tree_fill_stat(s, in, ret_st);
 	entry_free(ret);
 	ret->kind = in->kind;
 	ret->mode = in->mode;
@@ -429,7 +429,7 @@ static int sim_describe(struct tree *t, const char *path, struct tree_stat *ret_
 
 	if (rc)
 		return rc;
-	describe_inode(sim_of(t), in, ret_st, ret);
+	tree_describe_inode(sim_of(t), in, ret_st, ret);
 	if (!sim_of(t)->acting) {
 		in->unseen = false;
 		in->seen = meta_of(in);
@@ -475,7 +475,7 @@ static int sim_fstat(struct tree_file *f, struct tree_stat *ret)
 	int rc = tree_enter(&f->s->t, false);
 
 	if (!rc)
-		fill_stat(f->s, f->in, ret);
+		tree_fill_stat(f->s, f->in, ret);
 	return rc;
 }
 
@@ -724,84 +724,6 @@ static int sim_dress_file(struct tree *t, struct tree_file *f, const struct entr
 	return rc ? rc : dress_inode(t, f->in, e, true);
 }
 
-static int sim_stat_temp(struct tree *t, const char *temp, struct tree_stat *ret)
-{
-	struct inode *in;
-	int rc = tree_resolve_temp(t, temp, false, &in);
-
-	if (!rc)
-		fill_stat(sim_of(t), in, ret);
-	return rc;
-}
-
-static int sim_describe_temp(struct tree *t, const char *temp, struct tree_stat *ret_st, struct entry *ret)
-{
-	struct inode *in, old;
-	int rc = tree_resolve_temp(t, temp, false, &in);
-
-	if (rc)
-		return rc;
-	old = *in;
-	if (in->unseen && sim_of(t)->m->w->brk == SYNC_BREAK_DISPLACED_OLD) {
-		old.mode = in->seen.mode;
-		old.uid = in->seen.uid;
-		old.gid = in->seen.gid;
-		old.mtime_ns = in->seen.mtime_ns;
-		memcpy(old.attrs, in->seen.attrs, sizeof old.attrs);
-	}
-	describe_inode(sim_of(t), &old, ret_st, ret);
-	ret_st->id.links = 1;
-	return 0;
-}
-
-/* Whatever a user did to it, somebody has to have looked at that before it is thrown away. */
-static void judge_removed(struct sim_tree *s, const char *path, const struct inode *in)
-{
-	const struct name *n = names_find(s, path);
-
-	for (size_t i = 0; i < s->now.count; i++)
-		if (s->now.all[i].in == in && &s->now.all[i] != n)
-			return;
-	if (in->unseen && n->was_at)
-		world_violation(s->m->w, "R3: %u throws away what was at %s, and what a user did to its metadata there (inode %llu)", s->m->number, n->was_at,
-				(unsigned long long)in->id);
-}
-
-static int sim_remove_temp(struct tree *t, const char *temp)
-{
-	struct sim_tree *s = sim_of(t);
-	struct inode *in;
-	int rc = tree_resolve_temp(t, temp, false, &in);
-
-	if (rc)
-		return rc;
-	if (in->kind == ENTRY_DIR && !names_is_empty(s, tree_corner(CORNER_TMP, temp)))
-		return -ENOTEMPTY;
-	if (in->kind == ENTRY_FILE && names_find(s, tree_corner(CORNER_TMP, temp)))
-		judge_removed(s, tree_corner(CORNER_TMP, temp), in);
-	names_journal(s);
-	simtree_touch(s, in, false); /* it may have other names */
-	names_drop(s, tree_corner(CORNER_TMP, temp));
-	tree_leave(t);
-	return 0;
-}
-
-static int sim_rename_temp(struct tree *t, const char *from, const char *to)
-{
-	struct sim_tree *s = sim_of(t);
-	char path[512];
-	struct inode *in;
-	int rc = tree_resolve_temp(t, from, true, &in);
-
-	if (rc)
-		return rc;
-	snprintf(path, sizeof path, "%s", tree_corner(CORNER_TMP, from));
-	names_journal(s);
-	names_move(s, path, tree_corner(CORNER_TMP, to));
-	tree_leave(t);
-	return 0;
-}
-
 void simtree_looking(struct tree *t)
 {
 	t->stat = sim_stat;
@@ -824,8 +746,4 @@ void simtree_looking(struct tree *t)
 	t->dress_temp = sim_dress_temp;
 	t->dress = sim_dress;
 	t->dress_file = sim_dress_file;
-	t->stat_temp = sim_stat_temp;
-	t->describe_temp = sim_describe_temp;
-	t->remove_temp = sim_remove_temp;
-	t->rename_temp = sim_rename_temp;
 }

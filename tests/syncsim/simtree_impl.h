@@ -30,6 +30,8 @@ int tree_resolve(struct tree *t, const char *path, bool changes, struct inode **
 int tree_resolve_temp(struct tree *t, const char *temp, bool changes, struct inode **ret);
 const char *tree_corner(const char *dir, const char *name); /* static storage */
 
+void tree_fill_stat(const struct sim_tree *s, const struct inode *in, struct tree_stat *ret);
+void tree_describe_inode(const struct sim_tree *s, const struct inode *in, struct tree_stat *ret_st, struct entry *ret);
 void simtree_looking(struct tree *t);
 /* --- simtree_trash.c --- */
 void simtree_trash(struct tree *t);

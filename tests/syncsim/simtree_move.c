@@ -5,6 +5,86 @@
 
 #include "simtree_impl.h"
 
+/* --- temps --- */
+
+static int sim_stat_temp(struct tree *t, const char *temp, struct tree_stat *ret)
+{
+	struct inode *in;
+	int rc = tree_resolve_temp(t, temp, false, &in);
+
+	if (!rc)
+		tree_fill_stat(sim_of(t), in, ret);
+	return rc;
+}
+
+static int sim_describe_temp(struct tree *t, const char *temp, struct tree_stat *ret_st, struct entry *ret)
+{
+	struct inode *in, old;
+	int rc = tree_resolve_temp(t, temp, false, &in);
+
+	if (rc)
+		return rc;
+	old = *in;
+	if (in->unseen && sim_of(t)->m->w->brk == SYNC_BREAK_DISPLACED_OLD) {
+		old.mode = in->seen.mode;
+		old.uid = in->seen.uid;
+		old.gid = in->seen.gid;
+		old.mtime_ns = in->seen.mtime_ns;
+		memcpy(old.attrs, in->seen.attrs, sizeof old.attrs);
+	}
+	tree_describe_inode(sim_of(t), &old, ret_st, ret);
+	ret_st->id.links = 1;
+	return 0;
+}
+
+/* Whatever a user did to it, somebody has to have looked at that before it is thrown away. */
+static void judge_removed(struct sim_tree *s, const char *path, const struct inode *in)
+{
+	const struct name *n = names_find(s, path);
+
+	for (size_t i = 0; i < s->now.count; i++)
+		if (s->now.all[i].in == in && &s->now.all[i] != n)
+			return;
+	if (in->unseen && n->was_at)
+		world_violation(s->m->w, "R3: %u throws away what was at %s, and what a user did to its metadata there (inode %llu)", s->m->number, n->was_at,
+				(unsigned long long)in->id);
+}
+
+static int sim_remove_temp(struct tree *t, const char *temp)
+{
+	struct sim_tree *s = sim_of(t);
+	struct inode *in;
+	int rc = tree_resolve_temp(t, temp, false, &in);
+
+	if (rc)
+		return rc;
+	if (in->kind == ENTRY_DIR && !names_is_empty(s, tree_corner(CORNER_TMP, temp)))
+		return -ENOTEMPTY;
+	if (in->kind == ENTRY_FILE && names_find(s, tree_corner(CORNER_TMP, temp)))
+		judge_removed(s, tree_corner(CORNER_TMP, temp), in);
+	names_journal(s);
+	simtree_touch(s, in, false); /* it may have other names */
+	names_drop(s, tree_corner(CORNER_TMP, temp));
+	tree_leave(t);
+	return 0;
+}
+
+static int sim_rename_temp(struct tree *t, const char *from, const char *to)
+{
+	struct sim_tree *s = sim_of(t);
+	char path[512];
+	struct inode *in;
+	int rc = tree_resolve_temp(t, from, true, &in);
+
+	if (rc)
+		return rc;
+	snprintf(path, sizeof path, "%s", tree_corner(CORNER_TMP, from));
+	names_journal(s);
+	names_move(s, path, tree_corner(CORNER_TMP, to));
+	tree_leave(t);
+	return 0;
+}
+
 /* --- changing places --- */
 
 /* R2: what comes into the tree is whole, as somebody wrote it. */
@@ -274,6 +354,10 @@ void simtree_init(struct sim_tree *s, struct machine *m)
 {
 	s->m = m;
 	simtree_looking(&s->t);
+	s->t.stat_temp = sim_stat_temp;
+	s->t.describe_temp = sim_describe_temp;
+	s->t.remove_temp = sim_remove_temp;
+	s->t.rename_temp = sim_rename_temp;
 	s->t.publish = sim_publish;
 	s->t.exchange = sim_exchange;
 	s->t.withdraw = sim_withdraw;
