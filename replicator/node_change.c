@@ -458,6 +458,23 @@ static int found_changed(struct node *n, struct index_txn *t, const char *path, 
 	return found_stranger(n, t, path, none, r, &x->found, st);
 }
 
+int node_doubt(struct index_txn *t, const char *path)
+{
+	const struct entry *disk;
+	struct index_record r;
+	int rc;
+
+	index_record_init(&r);
+	rc = index_get(t, path, strlen(path), &r);
+	disk = rc ? NULL : node_on_disk(&r);
+	if (disk && disk->kind == ENTRY_FILE && r.known.dot.seq) {
+		set_disk(&r, NULL, NULL);
+		rc = index_put(t, path, strlen(path), &r);
+	}
+	index_record_free(&r);
+	return rc == -ENOENT ? 0 : rc;
+}
+
 /* Is there, as far as is known, a directory to be in? Otherwise that is to be looked at first. */
 static int has_parent(struct index_txn *t, const char *path, bool *ret)
 {

@@ -226,6 +226,8 @@ int node_adopt(struct node *n, const uint8_t *leaves, bool *ret_left);
 /* Files that had this inode, other than path, are looked at if they did not have this stat (NULL: in any case): what is done by one name is done by all. */
 int node_look_at_links(struct node *n, struct index_txn *t, const char *path, uint64_t ino, const struct index_stat *st);
 int node_found(struct node *n, struct index_txn *t, const char *path, struct examine_result *x);
+/* A file that may be torn, and cannot be looked at now: nothing is believed to be there until it is. What is found then does not claim to know of what the record says. */
+int node_doubt(struct index_txn *t, const char *path);
 /* Commits with the context and the intents, if rc is 0, else aborts; then our position is that of the index. */
 int node_commit(struct node *n, struct index_txn *t, int rc);
 

@@ -326,11 +326,25 @@ static int put_off(struct node *n, struct look *k, bool first, uint64_t after_ns
 	return rc;
 }
 
-/* The first scan waits for that, but not for ever for one that changes all the time: since_ns is when that was first seen. */
-static int read_apart(struct node *n, struct look *k)
+/* The first scan waits for what is read long, or cannot be, but not for ever: since_ns is when that was first seen. */
+static bool waits(const struct node *n, const struct look *k)
 {
-	int rc = put_off(n, k, k->first && (!k->since_ns || node_now(n) - k->since_ns < NODE_DEFER_NS), NODE_AGAIN_MOST_NS);
+	return k->first && (!k->since_ns || node_now(n) - k->since_ns < NODE_DEFER_NS);
+}
 
+/* Is the scan to end without it? Behind a power loss that alone could have told a torn file from somebody's change. */
+static int look_without(struct node *n, struct index_txn *t, const struct look *k, bool first)
+{
+	return n->power && !first && k->path[0] ? node_doubt(t, k->path) : 0;
+}
+
+static int read_apart(struct node *n, struct index_txn *t, struct look *k)
+{
+	bool first = waits(n, k);
+	int rc = look_without(n, t, k, first);
+
+	if (!rc)
+		rc = put_off(n, k, first, NODE_AGAIN_MOST_NS);
 	return rc ? rc : node_hash_apart(n, k->path, strlen(k->path));
 }
 
@@ -343,14 +357,17 @@ static int conclude(struct node *n, struct index_txn *t, struct look *k)
 		return look_later(n, k, k->first, 0);
 	if (k->rc) { /* what cannot be read keeps the scan from ending, but not for ever */
 		node_failed(n, k->rc);
-		return look_later(n, k, k->first && (!k->since_ns || node_now(n) - k->since_ns < NODE_DEFER_NS), pause(n, k));
+		rc = look_without(n, t, k, waits(n, k));
+		return rc ? rc : look_later(n, k, waits(n, k), pause(n, k));
 	}
 	if (k->put_off)
 		return put_off(n, k, k->first, 0);
 	if (k->path[0] && k->x.verdict == EXAMINE_LONG)
-		return read_apart(n, k);
-	if (k->path[0] && k->x.verdict == EXAMINE_BUSY)
-		return look_later(n, k, false, pause(n, k));
+		return read_apart(n, t, k);
+	if (k->path[0] && k->x.verdict == EXAMINE_BUSY) {
+		rc = look_without(n, t, k, false);
+		return rc ? rc : look_later(n, k, false, pause(n, k));
+	}
 	begin_concluding(n, k);
 	if (k->path[0])
 		rc = node_found(n, t, k->path, &k->x);
