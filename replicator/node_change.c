@@ -378,6 +378,15 @@ static int found_gone(struct node *n, struct index_txn *t, const char *path, str
 	return rc;
 }
 
+/*
+ * Is a version wanted here that this process made? (It vanished, and is to come back.) One made now would say that it knows of that: a vector says only the last of an
+ * incarnation. Whoever has the content would throw it away.
+ */
+static bool would_claim(const struct node *n, const struct index_record *r)
+{
+	return !r->held && !r->known.deleted && r->known.kind == ENTRY_FILE && memcmp(r->known.dot.inc, n->incarnation, sizeof n->incarnation) == 0;
+}
+
 static int found_stranger(struct node *n, struct index_txn *t, const char *path, bool none, struct index_record *r, struct entry *e,
 			  const struct index_stat *st)
 {
@@ -386,7 +395,7 @@ static int found_stranger(struct node *n, struct index_txn *t, const char *path,
 	/* Nothing was believed to be here, and a peer's word of the path came before the scan did: it may well have been here all the time. */
 	bool late = n->scanning && !disk;
 
-	if ((n->power && !none && r->known.dot.seq) || (n->joining && (none || !r->known.dot.seq || late || (disk && !disk->dot.seq)))) {
+	if ((!none && r->known.dot.seq && (n->power || would_claim(n, r))) || (n->joining && (none || !r->known.dot.seq || late || (disk && !disk->dot.seq)))) {
 		unversion(e);
 		entry_raise_time(e, none || !r->known.dot.seq ? r->known.dir_s : 0, none || !r->known.dot.seq ? r->known.dir_ns : 0);
 		if (none || !r->known.dot.seq) {
