@@ -607,7 +607,8 @@ static int look_at_link(void *user, const char *path, size_t len, const struct i
 
 	if ((len == l->len && memcmp(path, l->path, len) == 0) || !node_on_disk(r) || (l->st && memcmp(&r->stat, l->st, sizeof r->stat) == 0))
 		return 0;
-	return node_look(l->n, path, len, false, false, 0);
+	/* What is held back was looked at. Its record stays as it is, so its other names, looked at with it, would have it looked at for ever, and never judged. */
+	return node_is_held(l->n, path, len) ? 0 : node_look(l->n, path, len, false, false, 0);
 }
 
 int node_look_at_links(struct node *n, struct index_txn *t, const char *path, uint64_t ino, const struct index_stat *st)
