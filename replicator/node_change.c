@@ -425,6 +425,43 @@ static int half_way(const struct index_record *r, struct entry *e)
 	return 0;
 }
 
+struct apart { const char *path; size_t len; const struct entry *known; uint64_t ino; };
+
+/* A file of the group that has all that is wanted, and another inode. */
+static int note_apart(void *user, const char *path, size_t len, const struct index_record *r)
+{
+	const struct apart *a = user;
+
+	return (len != a->len || memcmp(path, a->path, len) != 0) && r->held && entry_same(&r->known, a->known) && r->stat.ctime_s && r->stat.ino != a->ino;
+}
+
+/*
+ * What was wanted is there, which the index was not told of; and while it was not, another name of the group may have been made, that had nothing to be linked to.
+ * Then this one is not in the group yet: that is still wanted.
+ */
+static int found_wanted(struct index_txn *t, const char *path, struct index_record *r, const struct index_stat *st)
+{
+	struct apart a = { path, strlen(path), &r->known, st->ino };
+	int rc = !r->held && r->known.dot.seq && entry_linked(&r->known) ? index_with_link(t, r->known.link, note_apart, &a) : 0;
+	struct entry e;
+
+	if (rc < 0)
+		return rc;
+	if (!rc) {
+		entry_free(&r->disk);
+		r->on_disk = false;
+		r->held = true;
+		return 0;
+	}
+	entry_init(&e);
+	rc = entry_copy(&r->known, &e);
+	if (rc)
+		return rc;
+	memset(e.link, 0, sizeof e.link);
+	set_disk(r, &e, st);
+	return 0;
+}
+
 static int found_changed(struct node *n, struct index_txn *t, const char *path, bool none, struct index_record *r, struct examine_result *x)
 {
 	const struct intent *i = (const struct intent *)(const void *)pathmap_get(&n->intents, path, strlen(path));
@@ -438,14 +475,11 @@ static int found_changed(struct node *n, struct index_txn *t, const char *path, 
 	if (!none && ((disk && disk->kind == ENTRY_DIR) || !node_time_counts(n, path)))
 		x->found.dir_s = x->found.dir_ns = 0; /* nothing new, or not somebody's doing; local_change has the one that is known */
 	if ((!none && !r->known.deleted && same(&x->found, &r->known)) || (disk && same(&x->found, disk))) {
-		if (!none && !r->known.deleted && same(&x->found, &r->known)) {
-			entry_free(&r->disk);
-			r->on_disk = false;
-			r->held = true;
-		}
+		if (!none && !r->known.deleted && same(&x->found, &r->known))
+			rc = found_wanted(t, path, r, st);
 		entry_raise_time(&r->known, x->found.dir_s, x->found.dir_ns);
 		r->stat = *st;
-		return index_put(t, path, strlen(path), r);
+		return rc ? rc : index_put(t, path, strlen(path), r);
 	}
 	if (i && !none && same(&x->found, &i->entry)) { /* our own doing, that the index was not told of */
 		entry_init(&e);
