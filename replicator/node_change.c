@@ -364,7 +364,8 @@ static int found_gone(struct node *n, struct index_txn *t, const char *path, str
 		return HELD;
 	if (believed == MISSING_RESTORE) { /* not believed to have been deleted: wanted again */
 		set_disk(r, NULL, NULL);
-		return index_put(t, path, strlen(path), r);
+		rc = index_put(t, path, strlen(path), r);
+		return rc || r->held ? rc : node_cuts_lost(n, path, strlen(path), r);
 	}
 	entry_init(&x);
 	rc = node_tombstone(disk, &x);

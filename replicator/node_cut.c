@@ -4,8 +4,8 @@
  * Who answered and goes down before all that it knew is known here may take that knowledge with it (a disk that was lost): the others are asked anew.
  *
  * A cut goes WAITING (for the scan, for versions, for somebody to ask) -> ASKED -> COVERING -> HOLDING -> ended. What it waits for in HOLDING is fixed when the
- * context covers the cut: the paths that are wanted at that moment. Each of them is done with when its disk has that version or a later one. What is wanted
- * later, of other paths, had been held when it was covered: it is of no matter here.
+ * context covers the cut: the paths that are wanted at that moment. Each of them is done with when its disk has that version or a later one. What is told
+ * later, of other paths, is of no matter here: what was asked for had been held when it was covered. What is lost of that meanwhile, and is to come back, is waited for.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -31,8 +31,9 @@ struct node_cut {
 	struct vector context;
 	uint8_t (*nodes)[FRAME_NODE_BYTES]; /* who has */
 	unsigned node_count, node_cap;
-	struct due *due;               /* sorted */
+	struct due *due;
 	size_t due_count, due_cap;
+	bool due_sorted;
 	uint64_t look_ns;
 };
 
@@ -83,6 +84,7 @@ static int note_due(void *user, const char *path, size_t len, const struct index
 		c->due_cap = cap;
 	}
 	c->due[c->due_count++] = due_of(path, len, &r->known);
+	c->due_sorted = false;
 	return 0;
 }
 
@@ -111,6 +113,9 @@ static int look(struct node *n, struct node_cut *c)
 
 	if (rc)
 		return rc;
+	if (c->due_count && !c->due_sorted)
+		qsort(c->due, c->due_count, sizeof *c->due, by_path);
+	c->due_sorted = true;
 	rc = index_wanted(t, UINT32_MAX, is_due, c);
 	index_abort(t);
 	pause = LOOK_SHARE * (node_now(n) - began);
@@ -141,8 +146,17 @@ static int fix_due(struct node *n, struct node_cut *c)
 	c->due_count = 0;
 	rc = index_wanted(t, UINT32_MAX, note_due, c);
 	index_abort(t);
-	if (!rc && c->due_count)
-		qsort(c->due, c->due_count, sizeof *c->due, by_path);
+	return rc;
+}
+
+/* Of a path that is due already there are two then, and either will do: none is older than what was asked for. */
+int node_cuts_lost(struct node *n, const char *path, size_t len, const struct index_record *r)
+{
+	int rc = 0;
+
+	for (struct node_cut *c = n->cuts; c && !rc; c = c->next)
+		if (c->phase == NODE_CUT_HOLDING)
+			rc = note_due(c, path, len, r);
 	return rc;
 }
 

@@ -261,6 +261,8 @@ void node_cut_known(const struct node *n, struct vector *known, const struct dot
 void node_cuts_go_on(struct node *n);
 uint64_t node_cuts_alarm(const struct node *n);
 void node_cuts_peer_down(struct node *n, const struct node_peer *p);
+/* It is gone from the disk, and wanted again: whoever waits to be in sync waits for it. */
+int node_cuts_lost(struct node *n, const char *path, size_t len, const struct index_record *r);
 int node_cut_asked(struct node *n, struct node_peer *p, const struct frame *f);
 int node_cut_answered(struct node *n, struct node_peer *p, const struct frame *f);
 void node_cuts_free(struct node *n);
