@@ -462,6 +462,7 @@ void exchange_free_peer(struct node_peer *p)
 	vector_free(&p->context);
 	vector_free(&p->early);
 	buf_free(&p->leaves);
+	buf_free(&p->cuts);
 	free(p);
 }
 

@@ -392,4 +392,5 @@ void exchange_pump(struct node *n, struct node_peer *p)
 {
 	pump_leaves(n, p);
 	pump_records(n, p);
+	node_cuts_answer(n, p);
 }

@@ -365,6 +365,8 @@ void node_pump(struct node *n)
 {
 	if (n->running && n->halted && !n->stopping && !n->pumping && !n->turn) {
 		serve_due(n); /* others may have what it has all the same, at the rate there is */
+		for (struct node_peer *p = n->peers; p; p = p->next)
+			node_cuts_answer(n, p);
 		if (serve_alarm(n) != UINT64_MAX)
 			node_wake(n, serve_alarm(n));
 	}
@@ -395,7 +397,9 @@ void node_pump(struct node *n)
 		node_cuts_go_on(n);
 	} while (n->again && !n->halted);
 	n->pumping = false;
-	if (!n->halted)
+	if (n->halted)
+		node_pump(n); /* what it does all the same */
+	else
 		set_alarm(n);
 }
 

@@ -15,6 +15,7 @@
 #include "node_impl.h"
 
 #define CUTS_MOST 32u
+#define ASKED_MOST 16384u              /* bytes of a peer's questions that were not answered */
 #define LOOK_NS 100000000ull           /* between two looks at what is wanted; */
 #define LOOK_SHARE 10u                 /* and this many times as long as one takes */
 #define PATIENCE_NS 10000000000ull     /* a member that is not up is waited for, after our start, after somebody went down */
@@ -283,15 +284,12 @@ void node_cuts_peer_down(struct node *n, const struct node_peer *p)
 
 /* --- frames --- */
 
-int node_cut_asked(struct node *n, struct node_peer *p, const struct frame *f)
+static int answer(struct node *n, struct node_peer *p, uint64_t request)
 {
-	struct cursor c = cursor_make(f->body, f->len);
-	struct frame_cut cut = { .request = cursor_u64(&c), .context = n->context /* borrowed */ };
+	struct frame_cut cut = { .request = request, .context = n->context /* borrowed */ };
 	struct buf b = BUF_INIT;
 	size_t start;
 
-	if (cursor_end(&c))
-		return ERR_CORRUPT;
 	cut.root = sums_root(index_sums(n->o.index));
 	cut.missing = n->wanted;
 	cut.wall_us = n->o.env->real_ns(n->o.env) / 1000;
@@ -299,6 +297,48 @@ int node_cut_asked(struct node *n, struct node_peer *p, const struct frame *f)
 	frame_put_cut(&b, &cut);
 	frame_end(&b, start, true);
 	return exchange_send(n, p, &b);
+}
+
+/*
+ * The answer goes behind what was known here at the question: who told it to us may not have told us its context yet, or we have not compared with it, so that
+ * ours does not say that it is here. One that is halted says nothing of it, and keeps nobody waiting.
+ */
+void node_cuts_answer(struct node *n, struct node_peer *p)
+{
+	struct cursor c = cursor_make(p->cuts.data, p->cuts.len);
+	struct buf rest = BUF_INIT;
+	size_t left;
+	int rc = 0;
+
+	while (!rc && (left = cursor_left(&c)) != 0) {
+		uint64_t request = cursor_u64(&c), position = cursor_u64(&c);
+
+		if (p->sent < position && !n->halted) {
+			buf_bytes(&rest, p->cuts.data + (p->cuts.len - left), left);
+			break;
+		}
+		rc = answer(n, p, request);
+	}
+	buf_free(&p->cuts);
+	p->cuts = rest;
+	if ((rc || rest.err) && !p->down)
+		n->o.host->close(n->o.host, p->link, "out of memory");
+}
+
+int node_cut_asked(struct node *n, struct node_peer *p, const struct frame *f)
+{
+	struct cursor c = cursor_make(f->body, f->len);
+	uint64_t request = cursor_u64(&c);
+
+	if (cursor_end(&c) || p->cuts.len >= ASKED_MOST)
+		return ERR_CORRUPT;
+	buf_u64(&p->cuts, request);
+	buf_u64(&p->cuts, n->position);
+	n->eager = n->position;
+	if (p->cuts.err)
+		return p->cuts.err;
+	node_cuts_answer(n, p);
+	return 0;
 }
 
 static int note_answer(struct node_cut *c, const struct node_peer *p, const struct vector *context)

@@ -73,6 +73,7 @@ struct node_peer {
 	bool sending;                  /* a job makes the next piece */
 	struct buf leaves;             /* that it has asked for, and that are not being sent: u16 each */
 	bool answering;                /* a job makes the next of them */
+	struct buf cuts;               /* asked for, and not answered: u64 request, u64 position that is to be sent first */
 	bool marked, remark;           /* a mark went out for `sent` and our context; remark: not the one that is being made */
 	/* our comparing of its index with ours */
 	bool comparing, compared;
@@ -263,6 +264,8 @@ uint64_t node_cuts_alarm(const struct node *n);
 void node_cuts_peer_down(struct node *n, const struct node_peer *p);
 /* It is gone from the disk, and wanted again: whoever waits to be in sync waits for it. */
 int node_cuts_lost(struct node *n, const char *path, size_t len, const struct index_record *r);
+/* What was asked and may be answered now is. */
+void node_cuts_answer(struct node *n, struct node_peer *p);
 int node_cut_asked(struct node *n, struct node_peer *p, const struct frame *f);
 int node_cut_answered(struct node *n, struct node_peer *p, const struct frame *f);
 void node_cuts_free(struct node *n);
