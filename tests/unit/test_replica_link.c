@@ -444,7 +444,10 @@ static void held(void **state)
 	usleep(100000);
 	stop(&a);
 	send_data(&b, FRAME_PIECE_MAX);
-	link_hold(b.last, false);
+	pthread_mutex_lock(&b.mu);
+	if (b.last) /* it may have been noticed already */
+		link_hold(b.last, false);
+	pthread_mutex_unlock(&b.mu);
 	WAIT_FOR(&b, b.downs == 1);
 	stop(&b);
 }
