@@ -563,7 +563,8 @@ static int plan_link(struct node *n, struct index_txn *t, const char *path, stru
 	struct entry e;
 	int rc = entry_linked(&r->known) ? index_with_link(t, r->known.link, note_member, &m) : 0;
 
-	if (rc >= 0 && r->stat.links > 1 && !m.found)
+	/* Also where it had one name when it was looked at: another may have been applied to its inode since. */
+	if (rc >= 0 && all_but_link && !m.found)
 		rc = index_with_inode(t, r->stat.ino, note_other, &m);
 	w->link_from = m.found;
 	i->link_from = m.found;
