@@ -88,7 +88,7 @@ int index_untimed(struct index_txn *t, unsigned most, index_visit visit, void *u
 /* Is anything wanted directly in this directory? */
 int index_wanted_in(struct index_txn *t, const char *dir, size_t len, bool *ret);
 int index_leaf(struct index_txn *t, uint16_t leaf, index_visit visit, void *user);          /* live and deleted */
-/* Held files with this content. */
+/* Files on the disk with this content, held or not. */
 int index_with_hash(struct index_txn *t, const uint8_t *hash, index_visit visit, void *user);
 /* Files that had this inode when they were last looked at. */
 int index_with_inode(struct index_txn *t, uint64_t ino, index_visit visit, void *user);

@@ -2,7 +2,7 @@
  * index_change.c - storing records, and what follows from them: positions, wanted, contents, inodes, leaves, sums; values and block lists.
  *
  * Invariant: for each record, and for nothing else, there is a P key of its position, an L key, a W key if it is not held, an H key if it
- * is a held file with contents, a T key if it is a held directory with another time than is known, an I key if it is a file on the disk, a G key if that has a link group, R keys of the contents of more
+ * is a file on the disk with contents, held or not, a T key if it is a held directory with another time than is known, an I key if it is a file on the disk, a G key if that has a link group, R keys of the contents of more
  * than one block that it has to do with. A list of blocks (B) is there only while an R key of its content is. test_replica_index checks it after every change.
  */
 #include <errno.h>
@@ -83,8 +83,11 @@ static size_t derived(unsigned n, const char *path, size_t len, const struct ind
 	}
 	case 2:
 		return r->held ? 0 : index_key('W', p, out);
-	case 3:
-		return r->held && !r->known.deleted && r->known.kind == ENTRY_FILE && r->known.size ? index_key_hash(r->known.hash, p, out) : 0;
+	case 3: {
+		const struct entry *e = r->held ? &r->known : r->on_disk ? &r->disk : NULL;
+
+		return e && !e->deleted && e->kind == ENTRY_FILE && e->size ? index_key_hash(e->hash, p, out) : 0;
+	}
 	case 5: {
 		const struct entry *e = r->held ? &r->known : r->on_disk ? &r->disk : NULL;
 		size_t k = e && !e->deleted && entry_linked(e) ? index_key('G', p, out) : 0;

@@ -10,7 +10,7 @@
  *     W dir name          nothing: wanted
  *     T dir name          nothing: a directory whose time is to be set
  *     L leaf dir name     nothing: by leaf of the sums
- *     H hash dir name     nothing: held files by content
+ *     H hash dir name     nothing: files on the disk by content, held or not
  *     G link dir name     nothing: files on the disk by link group
  *     I inode dir name    nothing: files by inode: another name may come at any time
  *     B hash              a list of block hashes

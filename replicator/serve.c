@@ -1,5 +1,5 @@
 /*
- * serve.c - a GET is answered by a job: the list from the index, bytes from whatever held path has the content, if it is still what its record says. Where there is a limit of what goes out
+ * serve.c - a GET is answered by a job: the list from the index, bytes from whatever path has the content on the disk, if it is still what its record says. Where there is a limit of what goes out
  * a second, a GET waits for its turn before anything is read: first come, first served, and who asks has only so many on the way.
  */
 #include <errno.h>
@@ -69,9 +69,10 @@ static int read_piece(struct serve_job *s, const char *path, const struct index_
 static int try_path(void *user, const char *path, size_t len, const struct index_record *r)
 {
 	struct serve_job *s = user;
+	const struct entry *disk = node_on_disk(r);
 	char text[ENTRY_PATH_MAX + 1];
 
-	if (r->known.size != s->g.size || s->tried++ >= CANDIDATES)
+	if (!disk || disk->size != s->g.size || s->tried++ >= CANDIDATES)
 		return 0;
 	memcpy(text, path, len);
 	text[len] = '\0';

@@ -177,7 +177,9 @@ static bool with_hash(const struct model *m, unsigned n, uint64_t arg)
 {
 	const struct index_record *r = &m->r[n];
 
-	return r->held && !r->known.deleted && r->known.kind == ENTRY_FILE && r->known.size && r->known.hash[0] == arg;
+	const struct entry *e = r->held ? &r->known : r->on_disk ? &r->disk : NULL;
+
+	return e && !e->deleted && e->kind == ENTRY_FILE && e->size && e->hash[0] == arg;
 }
 
 /* Does any record have to do with this content of many blocks? */
