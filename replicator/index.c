@@ -243,7 +243,8 @@ int index_open(const char *dir, uint64_t map_bytes, const uint8_t *random, struc
 		if (!rc)
 			rc = load(x, random, ret_new);
 		if (rc)
-			err_set(rc, "cannot open the index in %s: %s", dir, err_text(rc));
+			err_set(rc, "cannot open the index in %s: %s%s", dir, err_text(rc),
+				rc == ERR_CORRUPT ? " (or an older build made it): move it away, and this member joins again" : "");
 	}
 	if (rc) {
 		index_close(x);
