@@ -415,7 +415,6 @@ static uint64_t now_ms(void)
 	return env_system()->boot_ns(env_system()) / 1000000;
 }
 
-/* Strangers who talk something else, or nothing, get nothing and hold nobody up, be they of one address or of many. */
 /* What is held is not read, the other way goes on, and afterwards nothing is lost. */
 static void held(void **state)
 {
@@ -452,6 +451,7 @@ static void held(void **state)
 	stop(&b);
 }
 
+/* Strangers who talk something else, or nothing, get nothing and hold nobody up, be they of one address or of many. */
 static void strangers(void **state)
 {
 	struct node a, b;
