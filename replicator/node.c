@@ -14,6 +14,8 @@
 #include "err.h"
 #include "exchange.h"
 
+#define ERROR_KEEP_NS 5000000000ull
+
 #define VALUE_TOKEN "token"       /* of the tree this index is about */
 #define VALUE_TOKEN_NEXT "token.next"
 #define VALUE_BOOT "boot"         /* of the machine, when the tree was last scanned */
@@ -29,6 +31,28 @@ uint64_t node_now(const struct node *n)
 void node_failed(struct node *n, int rc)
 {
 	n->error = rc;
+	n->error_ns = node_now(n);
+}
+
+static bool any_failed(const struct node *n)
+{
+	for (const struct pathmap_item *i = n->dirty.first; i; i = i->next)
+		if (((const struct dirty *)(const void *)i)->failed)
+			return true;
+	for (const struct pathmap_item *i = n->waits.first; i; i = i->next)
+		if (((const struct wait *)(const void *)i)->failed)
+			return true;
+	return false;
+}
+
+/*
+ * The last error is kept while something that failed is still to be done, and for a while: who looks now and then is to see it, and what fails without a path (a
+ * commit) is tried again within that time. Then all of it was done, or is not to be done any more.
+ */
+static void forget_error(struct node *n)
+{
+	if (n->error && !n->tree_job && !n->scanning && !n->tend_left && node_now(n) >= n->error_ns + ERROR_KEEP_NS && !any_failed(n))
+		n->error = 0;
 }
 
 void node_temp(struct node *n, char kind, char *ret)
@@ -239,6 +263,8 @@ static void set_alarm(struct node *n)
 		next = n->retire_ns;
 	if (!n->tree_job && node_judge_at(n) < next)
 		next = node_judge_at(n);
+	if (n->error && n->error_ns + ERROR_KEEP_NS > node_now(n) && n->error_ns + ERROR_KEEP_NS < next)
+		next = n->error_ns + ERROR_KEEP_NS;
 	if (next != UINT64_MAX)
 		node_wake(n, next);
 }
@@ -396,6 +422,8 @@ void node_pump(struct node *n)
 			exchange_pump(n, p);
 		node_cuts_go_on(n);
 	} while (n->again && !n->halted);
+	if (!n->halted)
+		forget_error(n);
 	n->pumping = false;
 	if (n->halted)
 		node_pump(n); /* what it does all the same */

@@ -191,7 +191,7 @@ struct node_status {
 	uint32_t question;         /* which to answer with node_go_on, then; else 0 */
 	bool working;              /* a job is under way, or something waits for one */
 	uint64_t unheard_s;        /* so long something waits to be decided (what nobody seems to hold, what becomes of a directory) for a member that joins, or scans after its start; else 0 */
-	int error;                 /* the last error of disk or index; 0 */
+	int error;                 /* the last error of disk or index, until what failed has been done; 0 */
 	struct sum root;
 	uint64_t trash_items, trash_bytes; /* when it was last tended */
 	bool trash_stuck;          /* something is to go to the trash, and does not get there (a full disk) */

@@ -34,6 +34,7 @@ struct dirty { /* a path to look at */
 	bool name;                     /* because another name of it is looked at */
 	bool first;                    /* the first scan is to look at it */
 	bool held;                     /* it is gone, and nobody is told yet (node_missing.c) */
+	bool failed;                   /* it could not be looked at: tried again */
 	bool told;                     /* the watcher said so: if it is gone, it went just now */
 	enum node_missing word;        /* what an operator said, who was asked about this path; ASK: nobody was */
 };
@@ -41,6 +42,7 @@ struct dirty { /* a path to look at */
 struct wait { /* a wanted path that is not tried before its time */
 	struct pathmap_item at;
 	uint64_t due_ns, pause_ns;
+	bool failed;                   /* it was tried, and an error came of it */
 	bool no_copy;                  /* a copy here had other content than thought: fetch it */
 	uint64_t gone_ns;              /* since when every member says that it does not hold it; 0 */
 	uint64_t open_ns;              /* since when it waits for what has not been heard of; 0 */
@@ -160,7 +162,8 @@ struct node {
 	uint64_t wake_ns;
 	uint64_t alerts;
 	uint64_t fetched_bytes;
-	int error;
+	int error;                     /* the last; 0: all that failed has been done since */
+	uint64_t error_ns;             /* when that was */
 	/* node_missing.c */
 	uint32_t question;             /* that was asked at the last halt; other than all before */
 	uint64_t scan_us, seen_us;     /* the wall clock when this process began to look through the tree; when that did which was the last to get through */
@@ -179,6 +182,7 @@ struct node {
 	struct trash_clock trash_clock;
 	struct trash_state trash;      /* when it was last tended */
 	uint64_t tend_ns, tend_pause_ns; /* when it is to be tended again; after a failure, in so long */
+	bool tend_left;                /* something may not be in the trash yet, or tending failed */
 };
 
 /* --- node.c --- */

@@ -332,6 +332,16 @@ static bool waits(const struct node *n, const struct look *k)
 	return k->first && (!k->since_ns || node_now(n) - k->since_ns < NODE_DEFER_NS);
 }
 
+static int look_failed(struct node *n, struct look *k)
+{
+	int rc = look_later(n, k, waits(n, k), pause(n, k));
+	struct dirty *d = (struct dirty *)(void *)pathmap_get(&n->dirty, k->path, strlen(k->path));
+
+	if (d)
+		d->failed = true;
+	return rc;
+}
+
 /* Is the scan to end without it? Behind a power loss that alone could have told a torn file from somebody's change. */
 static int look_without(struct node *n, struct index_txn *t, const struct look *k, bool first)
 {
@@ -358,7 +368,7 @@ static int conclude(struct node *n, struct index_txn *t, struct look *k)
 	if (k->rc) { /* what cannot be read keeps the scan from ending, but not for ever */
 		node_failed(n, k->rc);
 		rc = look_without(n, t, k, waits(n, k));
-		return rc ? rc : look_later(n, k, waits(n, k), pause(n, k));
+		return rc ? rc : look_failed(n, k);
 	}
 	if (k->put_off)
 		return put_off(n, k, k->first, 0);

@@ -57,8 +57,10 @@ static void done(struct node_job *j)
 		n->tend_ns = node_now(n) + n->tend_pause_ns;
 		n->tend_pause_ns = 2 * n->tend_pause_ns < TEND_AGAIN_MOST_NS ? 2 * n->tend_pause_ns : TEND_AGAIN_MOST_NS;
 		n->trash.stuck = k->state.stuck;
+		n->tend_left = true;
 	} else {
 		n->trash = k->state;
+		n->tend_left = k->state.stuck;
 		n->tend_pause_ns = TEND_AGAIN_NS;
 		n->tend_ns = node_now(n) + pause(n, TEND_EVERY_NS);
 	}
@@ -76,6 +78,7 @@ void node_tend_soon(struct node *n)
 {
 	uint64_t at = node_now(n) + TEND_AGAIN_NS;
 
+	n->tend_left = true;
 	if (at < n->tend_ns)
 		n->tend_ns = at;
 }

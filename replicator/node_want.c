@@ -193,7 +193,9 @@ static int conclude(struct node *n, struct index_txn *t, struct want *w, struct 
 	default: /* the intent stays until it was looked at; what was displaced may not be in the trash yet */
 		node_failed(n, i->rc);
 		node_tend_soon(n);
-		node_wait(n, w->path, len, UINT64_MAX);
+		wait = node_wait(n, w->path, len, UINT64_MAX);
+		if (wait)
+			wait->failed = true;
 		return node_look(n, w->path, len, true, true, NODE_AGAIN_NS);
 	}
 }
@@ -491,6 +493,7 @@ static int plan_fetch(struct node *n, struct index_txn *t, const char *path, str
 		node_failed(n, rc);
 	if (!w)
 		return -ENOMEM;
+	w->failed |= rc != 0;
 	if (!gone || !node_all_heard(n)) {
 		w->gone_ns = 0;
 	} else if (!w->gone_ns) {

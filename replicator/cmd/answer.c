@@ -45,8 +45,6 @@ void answer_snapshot(struct answer *a, struct snapshot *ret)
 		ret->refused[0] = '\0';
 	insync(&ret->node, ret->paused, ret->behind, sizeof(ret->behind));
 	ret->state = insync_state(&ret->node, ret->paused);
-	if (!ret->behind[0] && !ret->node.dirty)
-		ret->node.error = 0; /* it was tried again, and was done */
 }
 
 /* ---------------------------------------------------------------- status */

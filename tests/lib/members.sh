@@ -58,6 +58,7 @@ member_end() { # N: in order; its exit code
 # get N FIELD: of its status
 get() { clonesync status --json -s "$W/state-$1" | jq -r ".$2"; }
 state_is() { [ "$(get "$1" state)" = "$2" ]; }
+error_is() { [ "$(get "$1" error)" = "$2" ]; }
 peers_are() { [ "$(get "$1" peers_up)" = "$2" ]; }
 cut_off() { ns hub ip link set "p$1" down; }
 heal() { ns hub ip link set "p$1" up; }

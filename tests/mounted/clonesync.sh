@@ -196,7 +196,7 @@ if mount -t tmpfs -o size=4m tmpfs "$W/tree-3"; then
 	check "the others do not mind" settled $SLOW 0 1 2
 	mount -o remount,size=200m "$W/tree-3"
 	check "given more, it has it all" settled 60 0 1 2 3
-	is "$(get 3 error)" "" "and no error is left"
+	check "and no error is left" until_true $SLOW error_is 3 ""
 	nsenter -t "${member_pids[3]}" -m umount -l "$W/tree-3" # ip gives each a namespace of mounts as well
 	umount -l "$W/tree-3"
 	check "unmounted under it, it halts" until_true $SLOW state_is 3 halted

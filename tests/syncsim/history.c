@@ -292,7 +292,7 @@ static bool at_rest(struct world *w)
 		for (size_t k = 0; k < m->tree.now.count; k++)
 			if (simtree_is_left(m->tree.now.all[k].path)) /* it is tried again */
 				return false;
-		if (s.wanted || s.untimed || s.joining || s.compared + 1 < w->count || s.members + 1 != w->count)
+		if (s.wanted || s.untimed || s.joining || s.compared + 1 < w->count || s.members + 1 != w->count || s.error)
 			return false;
 		for (unsigned k = 0; k < w->count; k++)
 			if (m->links[k].in)
