@@ -723,7 +723,8 @@ int node_found(struct node *n, struct index_txn *t, const char *path, struct exa
 			rc = keep_blocks(t, hash, &x->blocks);
 	}
 	index_record_free(&r);
-	if (!rc && was.links > 1 && other)
+	/* Whatever the record's stat says: another name may have been made and found while this one was busy. What was written by this one shows there alone once it is gone. */
+	if (!rc && other)
 		rc = node_look_at_links(n, t, path, was.ino, NULL);
 	if (!rc && (x->verdict == EXAMINE_SAME || x->verdict == EXAMINE_CHANGED) && x->stat.kind == ENTRY_FILE && x->stat.id.links > 1)
 		rc = node_look_at_links(n, t, path, x->stat.id.ino, &x->stat.id);

@@ -291,6 +291,30 @@ static void many_starts(struct world *w)
 	check_end(w);
 }
 
+/* Another name of a file is made and found; before the first is looked at for that, somebody has it open; writes by it, and removes it. The other has what was written. */
+static void written_by_a_name_that_went(struct world *w)
+{
+	struct machine *m = &w->m[0];
+	uint32_t was, t;
+
+	boot_all(w);
+	was = user_put(m, "f", 100);
+	world_rest(w);
+	run_for(w, 10 * SECOND);
+	user_link(m, "g", "f");
+	for (unsigned i = 0; i < 100000 && status_of(m).records < 2 && !w->violation[0]; i++)
+		world_step(w);
+	t = user_open(m, "f");
+	EXPECT(w, t);
+	run_for(w, SECOND);
+	user_finish(m);
+	user_remove(m, "f");
+	world_rest(w);
+	expect_everywhere(w, t, true, "it has another name");
+	expect_everywhere(w, was, false, "it was written over");
+	check_end(w);
+}
+
 static const struct scene { const char *name; void (*play)(struct world *w); unsigned missing_percent; } scenes[] = {
 	{ "gone, unseen, then edited elsewhere, cut off", gone_unseen_cut, 101 },
 	{ "gone, unseen, then edited elsewhere", gone_unseen_linked, 101 },
@@ -298,6 +322,7 @@ static const struct scene { const char *name; void (*play)(struct world *w); uns
 	{ "one is told of as gone while a listing shows that all is", gone_beside_a_listing, 50 },
 	{ "what one alone has, while it scans", held_by_one_that_scans, 101 },
 	{ "more starts than a vector has room for", many_starts, 101 },
+	{ "what was written by a name that went", written_by_a_name_that_went, 101 },
 	{ "a word about what is missing is about that alone", a_word_for_each_question, 50 },
 };
 

@@ -293,6 +293,9 @@ void user_act(struct machine *m);
 uint32_t user_put(struct machine *m, const char *path, size_t len); /* puts a new file there; its token */
 void user_dir(struct machine *m, const char *path);
 void user_mode(struct machine *m, const char *path, unsigned mode);
+uint32_t user_open(struct machine *m, const char *path); /* writes half of something new into it, and has it open; its token, 0: it cannot be opened now */
+void user_link(struct machine *m, const char *to, const char *from);
+void user_remove(struct machine *m, const char *path);
 void user_finish(struct machine *m);             /* what is half written is written to its end */
 uint32_t token_of(struct world *w, const struct inode *in); /* 0: none */
 void ledger_content(struct world *w, const uint8_t *data, size_t len, uint64_t after_ns);

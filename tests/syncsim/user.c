@@ -389,18 +389,14 @@ void user_dir(struct machine *m, const char *path)
 	m->tree.acting = false;
 }
 
-static void overwrite(struct machine *m)
+/* whole: in one step; else it is open, and half written. 0: it cannot be opened now. */
+static uint32_t write_at(struct machine *m, const char *path, struct inode *in, bool whole)
 {
-	char path[64];
-	struct inode *in = some_file(m, path);
 	uint32_t t;
-	bool whole = world_chance(m->w, 600);
 
-	if (!in || in->writers)
-		return;
 	if (in->leased) { /* opening waits for the lease: the user does something else first */
 		in->broken = true;
-		return;
+		return 0;
 	}
 	release(m, in);
 	t = new_token(m);
@@ -411,6 +407,27 @@ static void overwrite(struct machine *m)
 	}
 	machine_event(m, path, false, !whole);
 	world_say(m->w, "user of %u writes token %u into %s%s", m->number, t, path, whole ? "" : ", and has it open");
+	return t;
+}
+
+static void overwrite(struct machine *m)
+{
+	char path[64];
+	struct inode *in = some_file(m, path);
+	bool whole = world_chance(m->w, 600);
+
+	if (in && !in->writers)
+		write_at(m, path, in, whole);
+}
+
+uint32_t user_open(struct machine *m, const char *path)
+{
+	uint32_t t;
+
+	m->tree.acting = true;
+	t = write_at(m, path, simtree_find(&m->tree, path), false);
+	m->tree.acting = false;
+	return t;
 }
 
 static void close_one(struct machine *m, struct name *n)
@@ -430,16 +447,11 @@ void user_finish(struct machine *m)
 			close_one(m, &m->tree.now.all[i]);
 }
 
-static void remove_file(struct machine *m)
+static void remove_at(struct machine *m, const char *path, struct inode *in)
 {
-	char path[64];
-	struct inode *in = some_file(m, path);
 	struct node_status s = { .joining = true };
-	uint32_t t;
+	uint32_t t = token_of(m->w, in);
 
-	if (!in || in->writers)
-		return;
-	t = token_of(m->w, in);
 	if (m->node)
 		node_status(m->node, &s);
 	/* While something is displaced, what is removed may be put back as the edit that it is (an exchange that is taken back). */
@@ -466,6 +478,22 @@ static void remove_file(struct machine *m)
 	}
 	world_say(m->w, "user of %u removes %s (token %u)", m->number, path, t);
 	simtree_user_remove(&m->tree, path);
+}
+
+static void remove_file(struct machine *m)
+{
+	char path[64];
+	struct inode *in = some_file(m, path);
+
+	if (in && !in->writers)
+		remove_at(m, path, in);
+}
+
+void user_remove(struct machine *m, const char *path)
+{
+	m->tree.acting = true;
+	remove_at(m, path, simtree_find(&m->tree, path));
+	m->tree.acting = false;
 }
 
 static void remove_tree(struct machine *m)
@@ -530,17 +558,30 @@ static void make_symlink(struct machine *m)
 	}
 }
 
+static void link_at(struct machine *m, const char *to, const char *from, struct inode *in)
+{
+	if (simtree_user_link(&m->tree, to, in))
+		return;
+	touch_token(m, in);
+	forget_deletions(m->w, to);
+	world_say(m->w, "user of %u links %s to %s", m->number, to, from);
+}
+
 static void link_one(struct machine *m)
 {
 	char from[64], to[64];
 	struct inode *in = some_file(m, from);
 
 	some_path(m->w, false, to);
-	if (!in || in->writers || simtree_user_link(&m->tree, to, in))
-		return;
-	touch_token(m, in);
-	forget_deletions(m->w, to);
-	world_say(m->w, "user of %u links %s to %s", m->number, to, from);
+	if (in && !in->writers)
+		link_at(m, to, from, in);
+}
+
+void user_link(struct machine *m, const char *to, const char *from)
+{
+	m->tree.acting = true;
+	link_at(m, to, from, simtree_find(&m->tree, from));
+	m->tree.acting = false;
 }
 
 static void rename_one(struct machine *m)
