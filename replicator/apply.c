@@ -155,6 +155,7 @@ struct held {
 	struct tree_file *f;           /* a file that could be opened */
 	bool leased;                   /* who wants to write into it is waiting from now on, and is noticed */
 	bool proven;                   /* its content is beyond doubt what the record says */
+	bool barred;                   /* not opened, or not leased, for want of rights, or of leases: that stays so */
 	struct index_stat id;          /* as it is */
 };
 
@@ -220,12 +221,14 @@ static enum apply_outcome hold(struct tree *t, struct held *h, int *ret_rc)
 
 	if (rc) {
 		h->f = NULL;
+		h->barred = rc == -EACCES || rc == -EPERM;
 		if (rc == -ENOENT || rc == -ENOTDIR || rc == -ELOOP || rc == -EINVAL)
 			return APPLY_STRANGE;
 	}
 	if (h->f) {
 		quiet = t->quiet(h->f);
 		h->leased = quiet == 1;
+		h->barred = quiet == -ENOTSUP;
 		if (quiet == 0)
 			o = APPLY_BUSY;
 	}
@@ -454,6 +457,17 @@ static void place(struct tree *t, struct env *env, struct apply_item *i)
 		t->close(f);
 }
 
+/* The item has no name of the inode that it should share. False: it is to be made. for_good: trying again is of no use. */
+static bool not_linked(struct tree *t, struct apply_item *i, struct held *h, bool for_good)
+{
+	let_go(t, h);
+	i->apart = !for_good;
+	if (!i->only_link || for_good)
+		return false;
+	i->outcome = APPLY_BUSY;
+	return true;
+}
+
 /*
  * Another name of a file that has all it should have, and that nobody has open: under a lease from before it is compared, so that it goes on being so until it has
  * its name. False: that is not what it was, or cannot be known to be, and it is to be made.
@@ -467,15 +481,15 @@ static bool place_link(struct tree *t, struct env *env, struct apply_item *i)
 	int rc = 0;
 
 	o = hold(t, &h, &rc);
-	if (o != APPLY_DONE) {
-		if (o == APPLY_BUSY)
-			i->outcome = o;
-		return o == APPLY_BUSY;
+	if (o == APPLY_BUSY) {
+		i->outcome = o;
+		return true;
 	}
-	if (!h.leased || !h.proven || t->link_from(t, i->link_from, i->made)) {
-		let_go(t, &h);
-		return false;
-	}
+	if (o != APPLY_DONE || !h.leased || !h.proven)
+		return not_linked(t, i, &h, o == APPLY_DONE && h.barred);
+	rc = t->link_from(t, i->link_from, i->made);
+	if (rc)
+		return not_linked(t, i, &h, rc == -EMLINK || rc == -EPERM || rc == -EACCES);
 	if (t->stat_temp(t, i->made, &st) || !same_file(&st.id, &h.id) || t->still_quiet(h.f) != 1) {
 		t->remove_temp(t, i->made);
 		i->outcome = APPLY_BUSY;

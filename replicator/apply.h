@@ -42,8 +42,9 @@ struct apply_item {
 	bool known;                    /* `want` knows of `disk`, or has its content: no need to keep it */
 	bool in_place;                 /* a file that has the content of `disk`: the metadata may be set where it is. The content is still to be had below */
 	const char *link_from;         /* or NULL: a path whose inode it should share, */
-	struct index_stat link_stat;   /* if it still is this, beyond doubt. Else it is made as follows */
+	struct index_stat link_stat;   /* if it still is this, beyond doubt. Else it is made as follows, */
 	bool link_young;               /* index_record.young, of link_stat */
+	bool only_link;                /* but not where `disk` has all that is wanted but the inode: that waits (BUSY) */
 	/* the content of a file, one of */
 	const void *bytes;             /* all of it (may be NULL where the size is 0), */
 	const char *copy_from;         /* or a path of the tree that should have it, */
@@ -57,6 +58,7 @@ struct apply_item {
 	struct index_stat now;
 	bool now_young;
 	bool doubt;                    /* DONE, but a change behind our back might not show in `now`: examine, and read it */
+	bool apart;                    /* DONE or BUSY: the inode is not the one it should share, and may be when it is tried again */
 	bool trashed;                  /* what was displaced is in the trash, under the temp's name */
 	bool prepared;                 /* what is wanted lies under made, synced */
 	bool noted;                    /* where that came from is noted down for good */

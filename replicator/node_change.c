@@ -608,6 +608,15 @@ static int find_group(struct node *n, struct index_txn *t, const char *path, con
 	return rc;
 }
 
+/* What we put there, and could not note, and what no other name tells the group of: it was the first of it. */
+static void own_group(const struct node *n, const char *path, struct entry *found)
+{
+	const struct intent *i = (const struct intent *)(const void *)pathmap_get(&n->intents, path, strlen(path));
+
+	if (i && !entry_linked(found) && entry_same(found, &i->entry) && found->unsettled == i->entry.unsettled)
+		memcpy(found->link, i->entry.link, sizeof found->link);
+}
+
 /* All is as it was but the group: a change like any other, unless something later is wanted there anyway. */
 static int found_link(struct node *n, struct index_txn *t, const char *path, struct index_record *r, const struct index_stat *st)
 {
@@ -681,6 +690,8 @@ int node_found(struct node *n, struct index_txn *t, const char *path, struct exa
 	was = r.stat;
 	if (!rc && x->verdict == EXAMINE_CHANGED && x->found.kind == ENTRY_FILE)
 		rc = find_group(n, t, path, &r, &x->stat.id, x->found.link);
+	if (!rc && x->verdict == EXAMINE_CHANGED && x->found.kind == ENTRY_FILE)
+		own_group(n, path, &x->found);
 	if (!rc && x->verdict == EXAMINE_SAME)
 		rc = found_link(n, t, path, &r, &x->stat.id);
 	had = rc ? NULL : node_on_disk(&r);

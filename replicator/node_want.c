@@ -143,6 +143,8 @@ static int note_applied(struct node *n, struct index_txn *t, struct want *w, str
 	r.young = i->now_young;
 	if (!rc && w->want.kind == ENTRY_DIR && i->disk && i->disk->kind == ENTRY_DIR && !i->doubt)
 		node_note_time(n, w->path, &r, &i->now);
+	if (i->apart) /* it is not in the group yet: that is still wanted */
+		memset(w->want.link, 0, sizeof w->want.link);
 	if (rc == -ENOENT) /* forgotten meanwhile: what is there is news */
 		rc = node_look(n, w->path, len, false, true, 0);
 	else if (!rc)
@@ -156,6 +158,8 @@ static int note_applied(struct node *n, struct index_txn *t, struct want *w, str
 		rc = node_look_at_links(n, t, w->path, i->stat.ino, NULL);
 	node_wait_over(n, w->path, len);
 	node_intent_over(n, w->path);
+	if (i->apart)
+		node_want_soon(n, w->path, len, NULL);
 	if (!rc && new_dir)
 		rc = node_want_below(n, t, w->path, len);
 	return rc;
@@ -167,6 +171,8 @@ static int conclude(struct node *n, struct index_txn *t, struct want *w, struct 
 	struct wait *wait;
 	int rc = node_time_applied(n, t, i);
 
+	if (!rc && i->apart && !node_is_held(n, i->link_from, strlen(i->link_from))) /* what it should be a name of may not be what its record says */
+		rc = node_look(n, i->link_from, strlen(i->link_from), false, false, 0);
 	if (rc)
 		return rc;
 	switch (i->outcome) {
@@ -573,6 +579,7 @@ static int plan_link(struct node *n, struct index_txn *t, const char *path, stru
 	i->link_from = m.found;
 	i->link_stat = m.stat;
 	i->link_young = m.young;
+	i->only_link = all_but_link;
 	if (rc < 0 || !all_but_link || (m.found ? m.stat.ino != r->stat.ino : m.other))
 		return rc < 0 ? rc : 0;
 	entry_init(&e);

@@ -315,6 +315,39 @@ static void written_by_a_name_that_went(struct world *w)
 	check_end(w);
 }
 
+/* Two names of one file come to a member of which one call to its tree fails, or that dies there, at each call in turn. They stay names of one file. */
+static void names_of_one_file(struct world *w, bool die)
+{
+	struct machine *m = &w->m[0], *at = &w->m[1];
+
+	boot_all(w);
+	for (unsigned k = 1; k <= 60 && !w->violation[0]; k++) {
+		user_put(m, "f", 100);
+		if (k > 1)
+			user_remove(m, "g");
+		user_link(m, "g", "f");
+		*(die ? &at->die_at : &at->fail_at) = k;
+		world_rest(w);
+		run_for(w, SECOND);
+		world_rest(w);
+		at->die_at = at->fail_at = 0;
+		for (unsigned i = 0; i < w->count; i++)
+			if (!simtree_find(&w->m[i].tree, "f") || simtree_find(&w->m[i].tree, "f") != simtree_find(&w->m[i].tree, "g"))
+				world_violation(w, "f and g are not of one inode on %u, call %u", i, k);
+	}
+	check_end(w);
+}
+
+static void names_of_one_file_failing(struct world *w)
+{
+	names_of_one_file(w, false);
+}
+
+static void names_of_one_file_dying(struct world *w)
+{
+	names_of_one_file(w, true);
+}
+
 static const struct scene { const char *name; void (*play)(struct world *w); unsigned missing_percent; } scenes[] = {
 	{ "gone, unseen, then edited elsewhere, cut off", gone_unseen_cut, 101 },
 	{ "gone, unseen, then edited elsewhere", gone_unseen_linked, 101 },
@@ -323,6 +356,8 @@ static const struct scene { const char *name; void (*play)(struct world *w); uns
 	{ "what one alone has, while it scans", held_by_one_that_scans, 101 },
 	{ "more starts than a vector has room for", many_starts, 101 },
 	{ "what was written by a name that went", written_by_a_name_that_went, 101 },
+	{ "two names of one file, and a call that fails", names_of_one_file_failing, 101 },
+	{ "two names of one file, and a death", names_of_one_file_dying, 101 },
 	{ "a word about what is missing is about that alone", a_word_for_each_question, 50 },
 };
 

@@ -238,6 +238,10 @@ int tree_enter(struct tree *t, bool changes)
 		world_say(w, "%u dies at a call to its tree", m->number);
 		return ERR_CRASHED;
 	}
+	if (m->fail_at && --m->fail_at == 0) {
+		world_say(w, "a call of %u to its tree fails", m->number);
+		return -EIO;
+	}
 	w->now_ns += 1000 + world_random(w, 20000);
 	if (w->users && world_chance(w, w->user_permille))
 		user_act(m);

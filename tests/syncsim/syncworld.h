@@ -149,6 +149,7 @@ struct machine {
 	struct node_host host;
 	bool crashed;
 	uint64_t die_at;           /* calls to the tree until it dies; 0 = not */
+	uint64_t fail_at;          /* until one fails */
 	struct node_job *todo, *over;
 	uint64_t list_ns;          /* so long it takes to look through a directory: */
 	bool sure;                 /* its index does not fail: an operator waits for it */
