@@ -433,7 +433,7 @@ static int note_apart(void *user, const char *path, size_t len, const struct ind
 {
 	const struct apart *a = user;
 
-	return (len != a->len || memcmp(path, a->path, len) != 0) && r->held && entry_same(&r->known, a->known) && r->stat.ctime_s && r->stat.ino != a->ino;
+	return (len != a->len || memcmp(path, a->path, len) != 0) && r->held && entry_same(&r->known, a->known) && r->stat.ino != a->ino;
 }
 
 /*
@@ -637,8 +637,13 @@ static int found_link(struct node *n, struct index_txn *t, const char *path, str
 	entry_init(&e);
 	rc = entry_copy(&r->known, &e);
 	memcpy(e.link, link, sizeof link);
-	if (!rc)
+	if (!rc && (n->power || (n->joining && n->scanning))) { /* not believed, as no other difference is */
+		unversion(&e);
+		set_disk(r, &e, st);
+		rc = index_put(t, path, strlen(path), r);
+	} else if (!rc) {
 		rc = local_change(n, t, path, false, r, &e, st, NULL, UINT64_MAX);
+	}
 	entry_free(&e);
 	return rc;
 }

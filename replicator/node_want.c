@@ -537,14 +537,17 @@ static int plan_content(struct node *n, struct index_txn *t, const char *path, s
 
 /* --- links --- */
 
-struct mate { const char *path; size_t len; const struct entry *want; uint64_t ino; char *found; struct index_stat stat; bool young, other; };
+struct mate { const char *path; size_t len; const struct entry *want; char *found; struct index_stat stat; bool young, other, doubt; };
 
-/* A file of the group that has all that is wanted. */
+/* A file of the group that has all that is wanted. doubt: there is one that is looked at first. */
 static int note_member(void *user, const char *path, size_t len, const struct index_record *r)
 {
 	struct mate *m = user;
 
-	if ((len == m->len && memcmp(path, m->path, len) == 0) || !r->held || !entry_same(&r->known, m->want) || !r->stat.ctime_s)
+	if ((len == m->len && memcmp(path, m->path, len) == 0) || !r->held || !entry_same(&r->known, m->want))
+		return 0;
+	m->doubt |= !r->stat.ctime_s;
+	if (!r->stat.ctime_s)
 		return 0;
 	m->found = strndup(path, len);
 	m->stat = r->stat;
@@ -575,6 +578,11 @@ static int plan_link(struct node *n, struct index_txn *t, const char *path, stru
 	/* Also where it had one name when it was looked at: another may have been applied to its inode since. */
 	if (rc >= 0 && all_but_link && !m.found)
 		rc = index_with_inode(t, r->stat.ino, note_other, &m);
+	if (rc >= 0 && !m.found && m.doubt) { /* to be linked to that, or to have an inode of its own */
+		*ret = PLAN_LATER;
+		node_wait(n, path, m.len, UINT64_MAX);
+		return 0;
+	}
 	w->link_from = m.found;
 	i->link_from = m.found;
 	i->link_stat = m.stat;
