@@ -158,6 +158,7 @@ check-sim:
 check-syncsim:
 	$(SUB) $(BUILD)/syncsim
 	$(BUILD)/syncsim --scenes
+	$(BUILD)/syncsim --sweeps and
 	$(BUILD)/syncsim --seeds $(SEEDS) --jobs $(JOBS)
 
 # All short workloads with a crash (about an hour of two processors), or a part of those of three operations: PART=3/60.

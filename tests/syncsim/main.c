@@ -206,7 +206,7 @@ static int parse_break(const char *name, enum sync_break *ret)
 static void usage(FILE *f)
 {
 	fprintf(f, "usage: syncsim [--seeds N] [--start S] [--seed S] [--jobs N] [--time-limit SEC] [--break LIE] [--file SEEDS] [--keep-going]\n"
-		"               [--trace] [--check-breaks] [--scenes]\n"
+		"               [--trace] [--check-breaks] [--scenes] [--sweeps PART-OF-NAME]\n"
 		"Runs simulated histories of a cluster of the replicator, and checks what it promises after each.\nLies:");
 	for (enum sync_break b = 1; b < SYNC_BREAK_COUNT; b++)
 		fprintf(f, " %s", sync_break_names[b]);
@@ -218,10 +218,10 @@ int main(int argc, char **argv)
 	static const struct option options[] = {
 		{ "seeds", 1, NULL, 'n' }, { "start", 1, NULL, 's' }, { "seed", 1, NULL, '1' }, { "jobs", 1, NULL, 'j' }, { "time-limit", 1, NULL, 't' },
 		{ "break", 1, NULL, 'b' }, { "file", 1, NULL, 'f' }, { "keep-going", 0, NULL, 'k' }, { "trace", 0, NULL, 'v' },
-		{ "check-breaks", 0, NULL, 'B' }, { "scenes", 0, NULL, 'S' }, { "help", 0, NULL, 'h' }, { NULL, 0, NULL, 0 },
+		{ "check-breaks", 0, NULL, 'B' }, { "scenes", 0, NULL, 'S' }, { "sweeps", 1, NULL, 'W' }, { "help", 0, NULL, 'h' }, { NULL, 0, NULL, 0 },
 	};
 	struct run r = { .start = 1, .count = 200, .jobs = 1 };
-	const char *file = NULL;
+	const char *file = NULL, *sweeps = NULL;
 	bool breaks = false, scenes = false;
 	int c;
 
@@ -238,6 +238,7 @@ int main(int argc, char **argv)
 		case 'v': r.trace = true; break;
 		case 'B': breaks = true; break;
 		case 'S': scenes = true; break;
+		case 'W': sweeps = optarg; break;
 		case 'h': usage(stdout); return 0;
 		default: usage(stderr); return 2;
 		}
@@ -249,6 +250,8 @@ int main(int argc, char **argv)
 		logmsg_set_fd(open("/dev/null", O_WRONLY | O_CLOEXEC));
 	if (scenes)
 		return scenes_run(r.trace);
+	if (sweeps)
+		return sweeps_run(r.start, sweeps, r.trace);
 	if (file)
 		return run_file(&r, file);
 	return breaks ? check_breaks(&r) : run_all(&r);

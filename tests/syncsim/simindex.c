@@ -24,6 +24,15 @@ void simindex_init(struct world *w)
 /* Not those of a start: who cannot write its index then is started again. */
 int __wrap_index_commit(struct index_txn *t)
 {
+	for (unsigned i = 0; world && t->changed && i < world->count; i++) {
+		struct machine *m = &world->m[i];
+
+		if (m->index != t->x || !m->node || !m->commit_at || --m->commit_at)
+			continue;
+		world_say(world, "that commit of %u fails", i);
+		index_abort(t);
+		return -EIO;
+	}
 	for (unsigned i = 0; world && world->faults && t->changed && i < world->count; i++) {
 		struct machine *m = &world->m[i];
 

@@ -8,6 +8,7 @@
  *   history.c    what happens to the machines
  *   check.c      what has to be so afterwards
  *   scenes.c     single histories, told step by step
+ *   sweep.c      single doings, and each call that they lead to fails in turn
  *   cut.c        what has to be so when a node says that it is in sync
  */
 #ifndef CLONELOVE_SYNCWORLD_H
@@ -149,7 +150,8 @@ struct machine {
 	struct node_host host;
 	bool crashed;
 	uint64_t die_at;           /* calls to the tree until it dies; 0 = not */
-	uint64_t fail_at;          /* until one fails */
+	uint64_t fail_at;          /* until one fails; */
+	uint64_t commit_at;        /* commits of its index until one does */
 	struct node_job *todo, *over;
 	uint64_t list_ns;          /* so long it takes to look through a directory: */
 	bool sure;                 /* its index does not fail: an operator waits for it */
@@ -323,8 +325,14 @@ struct history_result { char violation[512]; uint64_t hash, steps, user_ops, cra
 void world_rest(struct world *w);                /* everything has to come to rest */
 int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_result *ret);
 
+/* --- sweep.c --- */
+size_t sweep_count(void);
+void sweep_name(size_t number, char *ret, size_t cap);
+void sweep(struct world *w, size_t number);
+
 /* --- scenes.c --- */
 int scenes_run(bool trace);                      /* 0: all are as they have to be */
+int sweeps_run(uint64_t seed, const char *only, bool trace); /* the same of the sweeps that have this in their names; the seed decides the order of what happens */
 
 /* --- check.c --- */
 void check_end(struct world *w);
