@@ -96,12 +96,12 @@ static int make_file(struct tree *t, struct apply_item *i)
 /* Not synced yet. False: the outcome says why not. */
 static bool make(struct tree *t, struct apply_item *i)
 {
-	bool unknown;
+	struct tree_owner owner;
 	int rc = i->want->kind == ENTRY_FILE ? make_file(t, i) : i->want->kind == ENTRY_DIR ? t->make_dir(t, i->made)
 									      : t->make_symlink(t, i->made, i->want->target);
 
 	if (!rc)
-		rc = t->dress_temp(t, i->made, i->want, &unknown);
+		rc = t->dress_temp(t, i->made, i->want, &owner);
 	if (rc == -EILSEQ) {
 		i->outcome = APPLY_NO_CONTENT;
 	} else if (rc) {
@@ -139,10 +139,11 @@ static bool same_file(const struct index_stat *a, const struct index_stat *b)
 	return a->ino == b->ino && a->size == b->size && a->mtime_s == b->mtime_s && a->mtime_ns == b->mtime_ns;
 }
 
-/* Of one content, which is not looked at. */
-static bool same_metadata(struct entry *found, const struct entry *e)
+/* Of one content, which is not looked at. st: of found; made: of e, when it was put or found there. */
+static bool same_metadata(struct entry *found, const struct index_stat *st, const struct entry *e, const struct index_stat *made)
 {
 	memcpy(found->hash, e->hash, HASH_BYTES);
+	examine_owners(found, st, e, made);
 	return entry_same(found, e);
 }
 
@@ -199,7 +200,7 @@ static enum apply_outcome compare(struct tree *t, struct held *h, int *ret_rc)
 	} else if (rc) {
 		*ret_rc = rc;
 		o = APPLY_FAILED;
-	} else if (st.kind != h->is->kind || !same_metadata(&e, h->is) || (st.kind != ENTRY_DIR && !same_file(&st.id, &h->stat)) ||
+	} else if (st.kind != h->is->kind || !same_metadata(&e, &st.id, h->is, &h->stat) || (st.kind != ENTRY_DIR && !same_file(&st.id, &h->stat)) ||
 		   (h->f && (t->fstat(h->f, &open) || open.id.ino != st.id.ino))) {
 		o = APPLY_STRANGE;
 	} else {
@@ -251,8 +252,8 @@ static enum apply_outcome hold_disk(struct tree *t, struct apply_item *i, bool p
 	return i->outcome;
 }
 
-/* Are the metadata of a temp those of e, to the last field? 1, 0, or an error. */
-static int temp_is(struct tree *t, const char *temp, const struct entry *e, struct tree_stat *ret_st)
+/* Are the metadata of a temp those of e, to the last field? 1, 0, or an error. made: e's stat. */
+static int temp_is(struct tree *t, const char *temp, const struct entry *e, const struct index_stat *made, struct tree_stat *ret_st)
 {
 	struct entry x;
 	int rc;
@@ -260,7 +261,7 @@ static int temp_is(struct tree *t, const char *temp, const struct entry *e, stru
 	entry_init(&x);
 	rc = t->describe_temp(t, temp, ret_st, &x);
 	if (!rc)
-		rc = same_metadata(&x, e);
+		rc = same_metadata(&x, &ret_st->id, e, made);
 	else if (rc == -EINVAL || rc == -EAGAIN) /* nothing that is carried; or somebody changes it */
 		rc = 0;
 	entry_free(&x);
@@ -274,7 +275,7 @@ static int temp_is(struct tree *t, const char *temp, const struct entry *e, stru
 static enum apply_outcome judge(struct tree *t, struct apply_item *i, const struct held *h, bool *ret_keep)
 {
 	struct tree_stat st;
-	int rc = temp_is(t, i->temp, i->disk, &st);
+	int rc = temp_is(t, i->temp, i->disk, &h->id, &st);
 
 	*ret_keep = true;
 	if (rc < 0) {
@@ -330,14 +331,23 @@ static void settle(struct tree *t, struct env *env, struct apply_item *i, const 
 		i->doubt = true;
 	} else {
 		e.unsettled = i->want->unsettled;
-		memcpy(e.hash, i->want->hash, HASH_BYTES);
-		i->doubt = st.id.ino != made->ino || !entry_same(&e, i->want) || (i->want->kind == ENTRY_FILE && (!f || t->still_quiet(f) != 1));
+		i->doubt = st.id.ino != made->ino || !same_metadata(&e, &st.id, i->want, made) || (i->want->kind == ENTRY_FILE && (!f || t->still_quiet(f) != 1));
 	}
 	entry_free(&e);
 	i->now = i->doubt ? *made : st.id;
 	i->now_young = examine_young(now, &i->now);
 	if (i->doubt)
 		i->now.ctime_s = i->now.ctime_ns = 0; /* never the same again: it will be read */
+}
+
+/* What was held has got other metadata. */
+static void settle_dressed(struct tree *t, struct env *env, struct apply_item *i, const struct held *h, const struct tree_owner *owner)
+{
+	struct index_stat made = h->id;
+
+	made.uid = owner->uid;
+	made.gid = owner->gid;
+	settle(t, env, i, &made, h->f);
 }
 
 /* Somebody's edit was displaced: back with it. Our new entry is under temp afterwards, unless that was changed as well. f: ours, as in settle. */
@@ -356,7 +366,7 @@ static void put_back(struct tree *t, struct apply_item *i, const struct index_st
 		fail(i, dispose(t, i, i->temp, true) ? rc : -EAGAIN);
 		return;
 	}
-	rc = temp_is(t, i->temp, i->want, &st);
+	rc = temp_is(t, i->temp, i->want, made, &st);
 	ours = rc == 1 && same_file(&st.id, made) && (!f || t->still_quiet(f) == 1);
 	if (rc < 0)
 		fail(i, rc);
@@ -509,7 +519,7 @@ static bool place_link(struct tree *t, struct env *env, struct apply_item *i)
 static bool change_in_place(struct tree *t, struct env *env, struct apply_item *i)
 {
 	struct held h;
-	bool unknown;
+	struct tree_owner owner;
 	int rc;
 
 	if (i->stat.links != 1)
@@ -521,11 +531,11 @@ static bool change_in_place(struct tree *t, struct env *env, struct apply_item *
 		i->outcome = APPLY_OPEN;
 		return false;
 	}
-	rc = t->dress_file(t, h.f, i->want, &unknown);
+	rc = t->dress_file(t, h.f, i->want, &owner);
 	if (!rc)
 		rc = t->sync_file(h.f);
 	if (!rc)
-		settle(t, env, i, &h.id, h.f);
+		settle_dressed(t, env, i, &h, &owner);
 	let_go(t, &h);
 	if (rc)
 		fail(i, rc);
@@ -538,17 +548,17 @@ static bool change_in_place(struct tree *t, struct env *env, struct apply_item *
 static void redress(struct tree *t, struct env *env, struct apply_item *i)
 {
 	struct held h;
-	bool unknown;
+	struct tree_owner owner;
 	int rc;
 
 	if (hold_disk(t, i, examine_hides(i->young, &i->stat), &h) != APPLY_DONE)
 		return;
-	rc = t->dress(t, i->path, i->want, &unknown);
+	rc = t->dress(t, i->path, i->want, &owner);
 	if (rc) {
 		fail(i, rc);
 		return;
 	}
-	settle(t, env, i, &h.id, NULL);
+	settle_dressed(t, env, i, &h, &owner);
 	i->outcome = APPLY_DONE;
 }
 

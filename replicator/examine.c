@@ -24,6 +24,20 @@ void examine_result_free(struct examine_result *r)
 	examine_result_init(r);
 }
 
+void examine_owners(struct entry *found, const struct index_stat *st, const struct entry *was, const struct index_stat *record)
+{
+	if (!record->ino)
+		return;
+	if (st->uid == record->uid) {
+		memcpy(found->owner, was->owner, sizeof found->owner);
+		found->uid = was->uid;
+	}
+	if (st->gid == record->gid) {
+		memcpy(found->group, was->group, sizeof found->group);
+		found->gid = was->gid;
+	}
+}
+
 /* --- hashing --- */
 
 struct hashing {
@@ -297,6 +311,8 @@ static int look(struct tree *t, struct env *env, const char *path, const struct 
 	if (rc)
 		return rc;
 	ret->verdict = EXAMINE_CHANGED;
+	if (was)
+		examine_owners(&ret->found, &ret->stat.id, was, &record->stat);
 	/* A file's stat is not the record's, if only in its ctime: who writes and then sets size and mtime back shows nowhere else. */
 	if (ret->found.kind == ENTRY_FILE && unchanged && !examine_hides(record->young, &record->stat) && memcmp(&record->stat, &ret->stat.id, sizeof record->stat) == 0) {
 		memcpy(ret->found.hash, was->hash, HASH_BYTES);

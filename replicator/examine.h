@@ -53,6 +53,12 @@ struct examine_result {
 	bool suspect;             /* its mtime is so young that a later change may not show: examine again with hash_anyway */
 };
 
+/*
+ * An owner's name may be another than it was though nobody changed the file: a user was renamed; or the name that its maker has for the number is not known here, and the number is somebody
+ * else's. So where the numbers are those that `record` (the stat in its record) has, found is whose the record says.
+ */
+void examine_owners(struct entry *found, const struct index_stat *st, const struct entry *was, const struct index_stat *record);
+
 void examine_result_init(struct examine_result *r);
 void examine_result_free(struct examine_result *r);
 

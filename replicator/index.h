@@ -31,7 +31,7 @@ struct index;
 struct index_txn;
 
 /* How a file on the disk is recognised as the one its record is about. */
-struct index_stat { uint64_t ino, size, links; int64_t mtime_s, ctime_s; uint32_t mtime_ns, ctime_ns; };
+struct index_stat { uint64_t ino, size, links; int64_t mtime_s, ctime_s; uint32_t mtime_ns, ctime_ns, uid, gid; };
 
 struct index_record {
 	struct entry known;

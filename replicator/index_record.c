@@ -43,6 +43,8 @@ void index_record_encode(const struct index_record *r, struct buf *out)
 		buf_u32(out, s->mtime_ns);
 		buf_u64(out, (uint64_t)s->ctime_s);
 		buf_u32(out, s->ctime_ns);
+		buf_u32(out, s->uid);
+		buf_u32(out, s->gid);
 	}
 	entry_encode(&r->known, out);
 	if (disk)
@@ -70,6 +72,8 @@ int index_record_decode(const void *p, size_t len, struct index_record *ret)
 		r.stat.mtime_ns = cursor_u32(&c);
 		r.stat.ctime_s = (int64_t)cursor_u64(&c);
 		r.stat.ctime_ns = cursor_u32(&c);
+		r.stat.uid = cursor_u32(&c);
+		r.stat.gid = cursor_u32(&c);
 	}
 	if (!c.err && ((flags & ~15u) || (r.young && !(flags & FLAG_STAT)) || (r.held && r.on_disk)))
 		c.err = ERR_CORRUPT;

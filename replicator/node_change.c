@@ -463,12 +463,24 @@ static int found_wanted(struct index_txn *t, const char *path, struct index_reco
 	return 0;
 }
 
+/* A view of what was found, as it is if it is our own doing: who has no name here got the number, whoever has that here. */
+static struct entry intended(const struct entry *found, const struct entry *e)
+{
+	struct entry x = *found;
+
+	if (x.uid == e->uid)
+		memcpy(x.owner, e->owner, sizeof x.owner);
+	if (x.gid == e->gid)
+		memcpy(x.group, e->group, sizeof x.group);
+	return x;
+}
+
 static int found_changed(struct node *n, struct index_txn *t, const char *path, bool none, struct index_record *r, struct examine_result *x)
 {
 	const struct intent *i = (const struct intent *)(const void *)pathmap_get(&n->intents, path, strlen(path));
 	const struct entry *disk = node_on_disk(r);
 	const struct index_stat *st = &x->stat.id;
-	struct entry e;
+	struct entry e, ours = i ? intended(&x->found, &i->entry) : x->found;
 	int rc = 0;
 
 	if (disk && disk->kind == ENTRY_DIR && x->found.kind == ENTRY_DIR)
@@ -482,7 +494,7 @@ static int found_changed(struct node *n, struct index_txn *t, const char *path, 
 		r->stat = *st;
 		return rc ? rc : index_put(t, path, strlen(path), r);
 	}
-	if (i && !none && same(&x->found, &i->entry)) { /* our own doing, that the index was not told of */
+	if (i && !none && same(&ours, &i->entry)) { /* our own doing, that the index was not told of */
 		entry_init(&e);
 		rc = entry_copy(&i->entry, &e);
 		if (!rc) {
@@ -493,7 +505,7 @@ static int found_changed(struct node *n, struct index_txn *t, const char *path, 
 	}
 	/* Our own doing, half-way: still the version that it was, and what is wanted goes on being so. */
 	if (i && i->in_place && disk && disk->kind == x->found.kind && memcmp(x->found.hash, i->from.hash, HASH_BYTES) == 0 && x->found.size == i->from.size &&
-	    entry_between(&x->found, &i->from, &i->entry)) {
+	    entry_between(&ours, &i->from, &i->entry)) {
 		rc = half_way(r, &x->found);
 		if (!rc)
 			set_disk(r, &x->found, st);

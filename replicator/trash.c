@@ -217,7 +217,7 @@ static int list_one(void *user, const char *name, size_t len, const struct tree_
 {
 	struct listing *l = user;
 	struct noted *k = (struct noted *)(void *)pathmap_get(&l->all->by_name, name, len);
-	struct trash_item item = { .kind = st->kind, .carried = st->carried, .uid = st->uid, .gid = st->gid };
+	struct trash_item item = { .kind = st->kind, .carried = st->carried, .uid = st->id.uid, .gid = st->id.gid };
 
 	item.size = st->carried && st->kind == ENTRY_FILE ? st->id.size : 0;
 	if (k) {
@@ -441,7 +441,7 @@ static int make_one(struct tree *t, struct env *env, const char *path, const str
 	struct tree_stat st;
 	uint8_t random[8];
 	struct entry e;
-	bool unknown;
+	struct tree_owner owner;
 	int rc = t->stat(t, path, &st);
 
 	if (rc != -ENOENT)
@@ -460,7 +460,7 @@ static int make_one(struct tree *t, struct env *env, const char *path, const str
 	rc = t->make_dir(t, temp);
 	if (rc)
 		return rc;
-	rc = t->dress_temp(t, temp, &e, &unknown);
+	rc = t->dress_temp(t, temp, &e, &owner);
 	if (!rc)
 		rc = t->publish(t, temp, path);
 	if (rc)

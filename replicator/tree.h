@@ -34,8 +34,9 @@ struct tree_stat {
 	bool carried;             /* false: a fifo, socket or device: left alone */
 	struct index_stat id;
 	uint16_t mode;
-	uint32_t uid, gid;
 };
+
+struct tree_owner { uint32_t uid, gid; };
 
 /* A non-zero result ends the listing and is returned. */
 typedef int (*tree_visit)(void *user, const char *name, size_t len, const struct tree_stat *st);
@@ -73,12 +74,12 @@ struct tree {
 	int (*make_symlink)(struct tree *t, const char *temp, const char *target);
 	int (*link_from)(struct tree *t, const char *path, const char *temp);                      /* another name of path's inode */
 	/* Owner, mode, xattrs, times as the entry says, of a temp or of a path (in place, for changes of metadata alone). Owners that are
-	 * unknown here by name are set by number; *ret_unknown says so. Without the right to: -EPERM. */
-	int (*dress_temp)(struct tree *t, const char *temp, const struct entry *e, bool *ret_unknown);
-	int (*dress)(struct tree *t, const char *path, const struct entry *e, bool *ret_unknown);
+	 * unknown here by name are set by number. *ret: whose it is now. Without the right to: -EPERM. */
+	int (*dress_temp)(struct tree *t, const char *temp, const struct entry *e, struct tree_owner *ret);
+	int (*dress)(struct tree *t, const char *path, const struct entry *e, struct tree_owner *ret);
 	/* The same of an open file, whatever its name is by now. On the way from one state to the other nobody may do what neither allows; a failure
 	 * or a death half-way leaves a mixture of them (entry_between). */
-	int (*dress_file)(struct tree *t, struct tree_file *f, const struct entry *e, bool *ret_unknown);
+	int (*dress_file)(struct tree *t, struct tree_file *f, const struct entry *e, struct tree_owner *ret);
 	int (*stat_temp)(struct tree *t, const char *temp, struct tree_stat *ret);
 	int (*remove_temp)(struct tree *t, const char *temp);                                      /* a directory must be empty: -ENOTEMPTY */
 	int (*rename_temp)(struct tree *t, const char *from, const char *to);                      /* -EEXIST */

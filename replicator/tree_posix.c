@@ -98,10 +98,8 @@ void posix_stat_from(const struct stat *st, struct tree_stat *ret)
 		ret->carried = false;
 	ret->id = (struct index_stat){ .ino = st->st_ino, .size = (uint64_t)st->st_size, .links = st->st_nlink, .mtime_s = st->st_mtim.tv_sec,
 				       .ctime_s = st->st_ctim.tv_sec, .mtime_ns = (uint32_t)st->st_mtim.tv_nsec,
-				       .ctime_ns = (uint32_t)st->st_ctim.tv_nsec };
+				       .ctime_ns = (uint32_t)st->st_ctim.tv_nsec, .uid = st->st_uid, .gid = st->st_gid };
 	ret->mode = (uint16_t)(st->st_mode & 07777);
-	ret->uid = st->st_uid;
-	ret->gid = st->st_gid;
 }
 
 /* --- looking --- */

@@ -50,8 +50,8 @@ int posix_temp_ok(const char *temp);
 void posix_stat_from(const struct stat *st, struct tree_stat *ret);
 /* --- tree_posix_meta.c --- */
 int posix_describe_at(struct posix_tree *p, int fd, const char *name, struct tree_stat *ret_st, struct entry *ret);
-int posix_dress_at(struct posix_tree *p, int fd, const char *name, const struct entry *e, bool *ret_unknown);
-int posix_dress_fd(struct posix_tree *p, int fd, const struct entry *e, bool *ret_unknown);
+int posix_dress_at(struct posix_tree *p, int fd, const char *name, const struct entry *e, struct tree_owner *ret);
+int posix_dress_fd(struct posix_tree *p, int fd, const struct entry *e, struct tree_owner *ret);
 /* --- tree_posix_make.c: fills in the functions that make and move --- */
 void posix_make_functions(struct tree *t);
 /* --- tree_posix_trash.c --- */

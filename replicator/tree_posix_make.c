@@ -129,28 +129,28 @@ static int posix_link_from(struct tree *t, const char *path, const char *temp)
 	return rc;
 }
 
-static int posix_dress_temp(struct tree *t, const char *temp, const struct entry *e, bool *ret_unknown)
+static int posix_dress_temp(struct tree *t, const char *temp, const struct entry *e, struct tree_owner *ret)
 {
 	int fd = temp_fd(t, temp);
 
-	return fd < 0 ? -EINVAL : posix_dress_at(posix_of(t), fd, temp, e, ret_unknown);
+	return fd < 0 ? -EINVAL : posix_dress_at(posix_of(t), fd, temp, e, ret);
 }
 
-static int posix_dress(struct tree *t, const char *path, const struct entry *e, bool *ret_unknown)
+static int posix_dress(struct tree *t, const char *path, const struct entry *e, struct tree_owner *ret)
 {
 	struct posix_place pl;
 	int rc = posix_enter(posix_of(t), path, &pl);
 
 	if (rc)
 		return rc;
-	rc = posix_dress_at(posix_of(t), pl.fd, pl.name, e, ret_unknown);
+	rc = posix_dress_at(posix_of(t), pl.fd, pl.name, e, ret);
 	posix_leave(&pl);
 	return rc;
 }
 
-static int posix_dress_file(struct tree *t, struct tree_file *f, const struct entry *e, bool *ret_unknown)
+static int posix_dress_file(struct tree *t, struct tree_file *f, const struct entry *e, struct tree_owner *ret)
 {
-	return posix_dress_fd(posix_of(t), f->fd, e, ret_unknown);
+	return posix_dress_fd(posix_of(t), f->fd, e, ret);
 }
 
 static int posix_stat_temp(struct tree *t, const char *temp, struct tree_stat *ret)

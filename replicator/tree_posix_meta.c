@@ -94,7 +94,7 @@ static int name_of(struct posix_tree *p, int kind, unsigned id, char *ret)
 }
 
 /* The id that an entry's owner has here. */
-static int id_of(struct posix_tree *p, int kind, const char *name, unsigned number, unsigned *ret, bool *ret_unknown)
+static int id_of(struct posix_tree *p, int kind, const char *name, unsigned number, unsigned *ret)
 {
 	char own[ENTRY_OWNER_MAX + 1] = "";
 	bool found = false;
@@ -110,10 +110,8 @@ static int id_of(struct posix_tree *p, int kind, const char *name, unsigned numb
 		}
 		if (!rc)
 			rc = ask(kind, name, 0, own, &id, &found);
-		if (!found) {
+		if (!found)
 			id = number;
-			*ret_unknown = true;
-		}
 	}
 	if (!rc)
 		*ret = id;
@@ -273,8 +271,8 @@ static void fill(const struct tree_stat *st, struct entry *e)
 {
 	e->kind = st->kind;
 	e->mode = st->kind == ENTRY_SYMLINK ? 0777 : st->mode;
-	e->uid = st->uid;
-	e->gid = st->gid;
+	e->uid = st->id.uid;
+	e->gid = st->id.gid;
 	if (st->kind == ENTRY_DIR) {
 		e->dir_s = st->id.mtime_s;
 		e->dir_ns = st->id.mtime_ns;
@@ -302,9 +300,9 @@ int posix_describe_at(struct posix_tree *p, int fd, const char *name, struct tre
 	entry_init(&e);
 	fill(&before, &e);
 	proc_path(fd, name, path, sizeof path);
-	rc = name_of(p, 0, before.uid, e.owner);
+	rc = name_of(p, 0, before.id.uid, e.owner);
 	if (!rc)
-		rc = name_of(p, 1, before.gid, e.group);
+		rc = name_of(p, 1, before.id.gid, e.group);
 	if (!rc && e.kind == ENTRY_SYMLINK)
 		rc = read_target(fd, name, &e);
 	if (!rc)
@@ -363,46 +361,42 @@ static int dress_open(int own, const struct entry *e, unsigned uid, unsigned gid
 	return rc;
 }
 
-static int ids_of(struct posix_tree *p, const struct entry *e, unsigned *ret_uid, unsigned *ret_gid, bool *ret_unknown)
+static int owner_of(struct posix_tree *p, const struct entry *e, struct tree_owner *ret)
 {
-	int rc;
+	int rc = id_of(p, 0, e->owner, e->uid, &ret->uid);
 
-	*ret_unknown = false;
-	rc = id_of(p, 0, e->owner, e->uid, ret_uid, ret_unknown);
-	return rc ? rc : id_of(p, 1, e->group, e->gid, ret_gid, ret_unknown);
+	return rc ? rc : id_of(p, 1, e->group, e->gid, &ret->gid);
 }
 
-int posix_dress_fd(struct posix_tree *p, int fd, const struct entry *e, bool *ret_unknown)
+int posix_dress_fd(struct posix_tree *p, int fd, const struct entry *e, struct tree_owner *ret)
 {
-	unsigned uid, gid;
-	bool unknown;
-	int rc = ids_of(p, e, &uid, &gid, &unknown);
+	struct tree_owner o;
+	int rc = owner_of(p, e, &o);
 
 	if (!rc)
-		rc = dress_open(fd, e, uid, gid);
+		rc = dress_open(fd, e, o.uid, o.gid);
 	if (!rc)
-		*ret_unknown = unknown;
+		*ret = o;
 	return rc;
 }
 
-int posix_dress_at(struct posix_tree *p, int fd, const char *name, const struct entry *e, bool *ret_unknown)
+int posix_dress_at(struct posix_tree *p, int fd, const char *name, const struct entry *e, struct tree_owner *ret)
 {
-	unsigned uid, gid;
-	bool unknown;
+	struct tree_owner o;
 	int rc, own;
 
 	if (e->kind != ENTRY_SYMLINK) {
 		own = openat(fd, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
 		if (own < 0)
 			return -errno;
-		rc = posix_dress_fd(p, own, e, ret_unknown);
+		rc = posix_dress_fd(p, own, e, ret);
 		close(own);
 		return rc;
 	}
-	rc = ids_of(p, e, &uid, &gid, &unknown);
+	rc = owner_of(p, e, &o);
 	if (!rc)
-		rc = dress_link(fd, name, e, uid, gid);
+		rc = dress_link(fd, name, e, o.uid, o.gid);
 	if (!rc)
-		*ret_unknown = unknown;
+		*ret = o;
 	return rc;
 }

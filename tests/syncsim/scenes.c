@@ -379,6 +379,72 @@ static void links_of_before(struct world *w)
 	check_end(w);
 }
 
+/* A user gets another name on one machine (usermod -l): nobody changed the files, so what another machine's user does to them is not lost to that. */
+static void owner_renamed(struct world *w)
+{
+	uint32_t was, edit;
+
+	boot_all(w);
+	was = user_put(&w->m[0], "f", 100);
+	world_rest(w);
+	run_for(w, 10 * SECOND);
+	w->m[1].renamed = 1;
+	edit = user_put(&w->m[0], "f", 100);
+	world_rest(w);
+	expect_everywhere(w, edit, true, "nobody changed it since");
+	expect_everywhere(w, was, false, "it was replaced");
+	for (unsigned i = 0; i < w->count; i++)
+		EXPECT(w, status_of(&w->m[i]).trash_items == 0);
+}
+
+/* The owner of a file is unknown by name on another machine, where the number is somebody else's: it goes by number there, and stays whose it is. */
+static void owner_unknown(struct world *w)
+{
+	struct inode *in[3];
+
+	w->m[0].renamed = 1u << 3;
+	w->m[1].owners = w->m[0].owners + 1;
+	boot_all(w);
+	user_put(&w->m[0], "f", 100);
+	user_owner(&w->m[0], "f", w->m[0].owners + 3);
+	user_put(&w->m[0], "g", 100);
+	world_rest(w);
+	user_owner(&w->m[0], "g", w->m[0].owners + 3); /* in place */
+	user_mode(&w->m[1], "f", 0751);
+	world_rest(w);
+	machine_kill(&w->m[1]); /* read again */
+	machine_power_loss(&w->m[1]);
+	world_rest(w);
+	user_mode(&w->m[1], "g", 0751);
+	world_rest(w);
+	for (const char *const *path = (const char *const[]){ "f", "g", NULL }; *path; path++)
+		for (unsigned i = 0; i < w->count; i++) {
+			in[i] = simtree_find(&w->m[i].tree, *path);
+			EXPECT(w, in[i] && in[i]->mode == 0751 && in[i]->uid == w->m[0].owners + 3 && in[i]->gid == in[i]->uid);
+		}
+	for (unsigned k = 1; k < 60 && !w->violation[0]; k++) { /* nor is it anybody's doing where the process dies in between */
+		user_put(&w->m[0], "f", 100);
+		world_rest(w);
+		if (k % 2)
+			user_put(&w->m[0], "f", 100);
+		user_owner(&w->m[0], "f", w->m[0].owners + 3);
+		user_mode(&w->m[0], "f", 0600 + k);
+		w->m[1].die_at = k / 2 + 1;
+		world_rest(w);
+		w->m[1].die_at = 0;
+		for (unsigned i = 0; i < w->count; i++) {
+			in[i] = simtree_find(&w->m[i].tree, "f");
+			EXPECT(w, in[i]->uid == w->m[0].owners + 3 && in[i]->gid == in[i]->uid);
+		}
+	}
+	user_owner(&w->m[1], "f", w->m[1].owners); /* but what a user does is a change */
+	world_rest(w);
+	for (unsigned i = 0; i < w->count; i++) {
+		in[i] = simtree_find(&w->m[i].tree, "f");
+		EXPECT(w, in[i]->uid == w->m[i].owners && in[i]->gid == in[i]->uid);
+	}
+}
+
 static const struct scene { const char *name; void (*play)(struct world *w); unsigned missing_percent; } scenes[] = {
 	{ "gone, unseen, then edited elsewhere, cut off", gone_unseen_cut, 101 },
 	{ "gone, unseen, then edited elsewhere", gone_unseen_linked, 101 },
@@ -390,6 +456,8 @@ static const struct scene { const char *name; void (*play)(struct world *w); uns
 	{ "two names of one file, and a call that fails", names_of_one_file_failing, 101 },
 	{ "two names of one file, and a death", names_of_one_file_dying, 101 },
 	{ "names of one file, and an index of before", links_of_before, 101 },
+	{ "an owner that has another name since", owner_renamed, 101 },
+	{ "an owner whose number is another's", owner_unknown, 101 },
 	{ "a word about what is missing is about that alone", a_word_for_each_question, 50 },
 };
 

@@ -277,8 +277,8 @@ void tree_fill_stat(const struct sim_tree *s, const struct inode *in, struct tre
 	ret->id.ctime_s = in->ctime_ns / 1000000000;
 	ret->id.ctime_ns = (uint32_t)(in->ctime_ns % 1000000000);
 	ret->mode = in->mode;
-	ret->uid = in->uid;
-	ret->gid = in->gid;
+	ret->id.uid = in->uid;
+	ret->id.gid = in->gid;
 }
 
 int tree_resolve(struct tree *t, const char *path, bool changes, struct inode **ret)
@@ -368,14 +368,20 @@ bool simtree_owner_named(const struct machine *m, uint32_t id)
 	return id >= m->owners && id < m->owners + SIM_OWNERS - (m->owners / 100 % 2);
 }
 
+/* Of its k-th owner, or group. */
+static void name_owner(const struct machine *m, bool group, uint32_t k, char *ret)
+{
+	snprintf(ret, 12, "%s%s%u", m->renamed & 1u << k ? "new" : "", group ? "g" : "u", k);
+}
+
 static void describe_owners(const struct machine *m, const struct inode *in, struct entry *ret)
 {
 	ret->uid = in->uid;
 	ret->gid = in->gid;
 	if (simtree_owner_named(m, in->uid))
-		snprintf(ret->owner, sizeof ret->owner, "u%u", simtree_owner(in->uid));
+		name_owner(m, false, in->uid - m->owners, ret->owner);
 	if (simtree_owner_named(m, in->gid))
-		snprintf(ret->group, sizeof ret->group, "g%u", simtree_owner(in->gid));
+		name_owner(m, true, in->gid - m->owners, ret->group);
 }
 
 static const char *const attr_names[SIM_ATTRS] = { "user.a", "user.b" };
@@ -622,13 +628,16 @@ static int sim_link_from(struct tree *t, const char *path, const char *temp)
 	return 0;
 }
 
-static uint32_t owner_number(const struct machine *m, const char *name, uint32_t number)
+static uint32_t owner_number(const struct machine *m, bool group, const char *name, uint32_t number)
 {
-	unsigned k;
+	char own[12];
 
-	if (sscanf(name, "%*c%u", &k) != 1 || !simtree_owner_named(m, m->owners + k))
-		return number;
-	return m->owners + k;
+	for (uint32_t k = 0; simtree_owner_named(m, m->owners + k); k++) {
+		name_owner(m, group, k, own);
+		if (strcmp(own, name) == 0)
+			return m->owners + k;
+	}
+	return number;
 }
 
 static uint32_t attr_wanted(const struct entry *e, size_t which)
@@ -651,8 +660,8 @@ static void dress_step(struct sim_tree *s, struct inode *in, const struct entry 
 		in->mode &= e->mode & 0777;
 		break;
 	case 1:
-		in->uid = owner_number(s->m, e->owner, e->uid);
-		in->gid = owner_number(s->m, e->group, e->gid);
+		in->uid = owner_number(s->m, false, e->owner, e->uid);
+		in->gid = owner_number(s->m, true, e->group, e->gid);
 		break;
 	case 2:
 	case 3:
@@ -670,7 +679,7 @@ static void dress_step(struct sim_tree *s, struct inode *in, const struct entry 
 }
 
 /* Users may act, and the process die, between one call and the next. */
-static int dress_inode(struct tree *t, struct inode *in, const struct entry *e, bool in_place)
+static int dress_inode(struct tree *t, struct inode *in, const struct entry *e, bool in_place, struct tree_owner *ret)
 {
 	struct sim_tree *s = sim_of(t);
 	bool link = in->kind == ENTRY_SYMLINK;
@@ -691,41 +700,39 @@ static int dress_inode(struct tree *t, struct inode *in, const struct entry *e, 
 		if (in->meddled)
 			ledger_meta(s->m->w, in);
 	}
+	*ret = (struct tree_owner){ owner_number(s->m, false, e->owner, e->uid), owner_number(s->m, true, e->group, e->gid) };
 	return rc;
 }
 
-static int sim_dress_temp(struct tree *t, const char *temp, const struct entry *e, bool *ret_unknown)
+static int sim_dress_temp(struct tree *t, const char *temp, const struct entry *e, struct tree_owner *ret)
 {
 	struct inode *in;
 	int rc = tree_resolve_temp(t, temp, true, &in);
 
-	*ret_unknown = false;
 	if (!rc)
-		rc = dress_inode(t, in, e, false);
+		rc = dress_inode(t, in, e, false, ret);
 	if (!rc && sim_of(t)->m->w->brk == SYNC_BREAK_WRITE_TORN && in->len > 8 && world_chance(sim_of(t)->m->w, 100))
 		memset(in->data + in->len / 2, 0, in->len - in->len / 2);
 	return rc;
 }
 
-static int sim_dress(struct tree *t, const char *path, const struct entry *e, bool *ret_unknown)
+static int sim_dress(struct tree *t, const char *path, const struct entry *e, struct tree_owner *ret)
 {
 	struct inode *in;
 	int rc = tree_resolve(t, path, true, &in);
 
-	*ret_unknown = false;
 	if (!rc)
 		world_say(sim_of(t)->m->w, "%u dresses %s", sim_of(t)->m->number, path);
-	return rc ? rc : dress_inode(t, in, e, true);
+	return rc ? rc : dress_inode(t, in, e, true, ret);
 }
 
-static int sim_dress_file(struct tree *t, struct tree_file *f, const struct entry *e, bool *ret_unknown)
+static int sim_dress_file(struct tree *t, struct tree_file *f, const struct entry *e, struct tree_owner *ret)
 {
 	int rc = tree_enter(t, true);
 
-	*ret_unknown = false;
 	if (!rc)
 		world_say(sim_of(t)->m->w, "%u dresses inode %llu in place", sim_of(t)->m->number, (unsigned long long)f->in->id);
-	return rc ? rc : dress_inode(t, f->in, e, true);
+	return rc ? rc : dress_inode(t, f->in, e, true, ret);
 }
 
 void simtree_looking(struct tree *t)

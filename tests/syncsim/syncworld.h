@@ -143,6 +143,7 @@ struct machine {
 	uint64_t booted_ns;        /* its boot clock begins there */
 	uint64_t rng;
 	uint32_t owners;           /* the number of its first owner: every disk has numbers of its own */
+	unsigned renamed;          /* a bit for each owner and group that has another name there */
 	struct sim_tree tree;
 	/* the process; NULL = not running */
 	struct node *node;
@@ -299,6 +300,7 @@ void user_mode(struct machine *m, const char *path, unsigned mode);
 uint32_t user_open(struct machine *m, const char *path); /* writes half of something new into it, and has it open; its token, 0: it cannot be opened now */
 void user_link(struct machine *m, const char *to, const char *from);
 void user_remove(struct machine *m, const char *path);
+void user_owner(struct machine *m, const char *path, uint32_t id);
 void user_finish(struct machine *m);             /* what is half written is written to its end */
 uint32_t token_of(struct world *w, const struct inode *in); /* 0: none */
 void ledger_content(struct world *w, const uint8_t *data, size_t len, uint64_t after_ns);

@@ -367,18 +367,29 @@ uint32_t user_put(struct machine *m, const char *path, size_t len)
 	return t;
 }
 
-void user_mode(struct machine *m, const char *path, unsigned mode)
+static void did_metadata(struct machine *m, const char *path)
 {
 	struct inode *in = simtree_find(&m->tree, path);
 
 	m->tree.acting = true;
-	in->mode = (uint16_t)mode;
 	touch_token(m, in);
 	simtree_touch(&m->tree, in, false);
 	in->meddled = true;
 	ledger_meta(m->w, in);
 	machine_event(m, path, false, false);
 	m->tree.acting = false;
+}
+
+void user_mode(struct machine *m, const char *path, unsigned mode)
+{
+	simtree_find(&m->tree, path)->mode = (uint16_t)mode;
+	did_metadata(m, path);
+}
+
+void user_owner(struct machine *m, const char *path, uint32_t id)
+{
+	simtree_find(&m->tree, path)->uid = simtree_find(&m->tree, path)->gid = id;
+	did_metadata(m, path);
 }
 
 void user_dir(struct machine *m, const char *path)

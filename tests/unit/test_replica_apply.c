@@ -71,12 +71,12 @@ static int hooked_write(struct tree_file *f, const void *p, size_t len, uint64_t
 	return real.write(f, p, len, off);
 }
 
-static int hooked_dress(struct tree *x, struct tree_file *f, const struct entry *e, bool *ret_unknown)
+static int hooked_dress(struct tree *x, struct tree_file *f, const struct entry *e, struct tree_owner *ret)
 {
 	if (before_dress)
 		before_dress();
 	before_dress = NULL;
-	return real.dress_file(x, f, e, ret_unknown);
+	return real.dress_file(x, f, e, ret);
 }
 
 static int setup(void **state)

@@ -77,7 +77,7 @@ static void random_record(uint64_t *r, struct index_record *rec)
 	if (!rec->held)
 		rec->holders = rng_next(r);
 	if (rng_below(r, 2))
-		rec->stat = (struct index_stat){ .ino = 1 + rng_below(r, 4), .links = 1 + rng_below(r, 2), .mtime_s = -5 };
+		rec->stat = (struct index_stat){ .ino = 1 + rng_below(r, 4), .links = 1 + rng_below(r, 2), .mtime_s = -5, .uid = rng_below(r, 2) ? UINT32_MAX : 0, .gid = 100 };
 	if (rng_below(r, 2))
 		rec->known.dir_s = rng_below(r, 2) ? 7 : -5;
 	rec->young = rec->stat.ino && rng_below(r, 2);

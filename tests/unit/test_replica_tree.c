@@ -158,7 +158,7 @@ static void metadata(void **state)
 	struct tree_stat st;
 	struct entry e, g;
 	struct tree_file *f;
-	bool unknown = true;
+	struct tree_owner owner;
 
 	(void)state;
 	put("f", "text");
@@ -178,8 +178,8 @@ static void metadata(void **state)
 	assert_int_equal(t->make_file(t, "tmp1", 4, &f), 0);
 	assert_int_equal(t->write(f, "text", 4, 0), 0);
 	t->close(f);
-	assert_int_equal(t->dress_temp(t, "tmp1", &e, &unknown), 0);
-	assert_false(unknown);
+	assert_int_equal(t->dress_temp(t, "tmp1", &e, &owner), 0);
+	assert_true(owner.uid == 33 && owner.gid == 4242424);
 	assert_int_equal(t->publish(t, "tmp1", "copy"), 0);
 	assert_int_equal(t->describe(t, "copy", &st, &g), 0);
 	assert_true(entry_same(&e, &g));
@@ -191,8 +191,8 @@ static void metadata(void **state)
 	e.gid = 2;
 	strcpy(e.owner, "www-data");
 	strcpy(e.group, "no-such-group");
-	assert_int_equal(t->dress(t, "copy", &e, &unknown), 0);
-	assert_true(unknown);
+	assert_int_equal(t->dress(t, "copy", &e, &owner), 0);
+	assert_true(owner.uid == 33 && owner.gid == 2);
 	assert_int_equal(t->describe(t, "copy", &st, &g), 0);
 	assert_true(g.uid == 33 && g.gid == 2 && g.mode == 0600 && !g.xattrs_len && g.mtime_s == 0);
 	assert_text("copy", "text");
@@ -202,13 +202,13 @@ static void metadata(void **state)
 	e.uid = e.gid = 7;
 	assert_int_equal(t->open(t, "copy", &f), 0);
 	assert_int_equal(rename(at("f"), at("copy")), 0);
-	assert_int_equal(t->dress_file(t, f, &e, &unknown), 0);
-	assert_false(unknown);
+	assert_int_equal(t->dress_file(t, f, &e, &owner), 0);
+	assert_true(owner.uid == 7 && owner.gid == 7);
 	assert_int_equal(t->fstat(f, &st), 0);
-	assert_true(st.uid == 7 && st.gid == 7 && st.mode == 04711);
+	assert_true(st.id.uid == 7 && st.id.gid == 7 && st.mode == 04711);
 	t->close(f);
 	assert_int_equal(t->stat(t, "copy", &st), 0);
-	assert_true(st.uid == 33 && st.mode == 06751);
+	assert_true(st.id.uid == 33 && st.mode == 06751);
 	entry_free(&e);
 	entry_free(&g);
 }
@@ -217,14 +217,14 @@ static void directories_and_links(void **state)
 {
 	struct tree_stat st, st2;
 	struct entry e;
-	bool unknown;
+	struct tree_owner owner;
 
 	(void)state;
 	entry_init(&e);
 	e.kind = ENTRY_DIR;
 	e.mode = 02775;
 	assert_int_equal(t->make_dir(t, "d1"), 0);
-	assert_int_equal(t->dress_temp(t, "d1", &e, &unknown), 0);
+	assert_int_equal(t->dress_temp(t, "d1", &e, &owner), 0);
 	assert_int_equal(t->publish(t, "d1", "dir"), 0);
 	assert_int_equal(t->set_dir_time(t, "dir", 99, 5), 0);
 	assert_int_equal(t->stat(t, "dir", &st), 0);
@@ -234,7 +234,7 @@ static void directories_and_links(void **state)
 	e.uid = 33;
 	e.mtime_s = 1234;
 	assert_int_equal(t->make_symlink(t, "l", "../nowhere"), 0);
-	assert_int_equal(t->dress_temp(t, "l", &e, &unknown), 0);
+	assert_int_equal(t->dress_temp(t, "l", &e, &owner), 0);
 	assert_int_equal(t->publish(t, "l", "dir/link"), 0);
 	entry_free(&e);
 	assert_int_equal(t->describe(t, "dir/link", &st, &e), 0);
