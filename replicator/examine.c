@@ -270,6 +270,7 @@ static int read_content(struct tree *t, struct env *env, const char *path, const
 		examine_result_free(ret);
 		ret->verdict = EXAMINE_LONG;
 		ret->stat = st;
+		ret->suspect = suspect(env, &st) || same_tick(env, &st.id);
 		return 0;
 	}
 	if (!rc)

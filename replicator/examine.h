@@ -24,7 +24,8 @@ enum examine_verdict {
 	EXAMINE_GONE,     /* nothing is there, or a directory on the way is none any more */
 	EXAMINE_OTHER,    /* a fifo, socket or device: nothing that is carried */
 	EXAMINE_BUSY,     /* a writer has it open, or it changed while being looked at: later */
-	EXAMINE_LONG      /* its content is to be read, and that takes long (`apart`): stat says of what. Nothing else is filled in */
+	EXAMINE_LONG      /* its content is to be read, and that takes long (`apart`): stat says of what, suspect that what is read
+	                  * now would have to be read again. Nothing else is filled in */
 };
 
 /* A content that was read before, and of what. */

@@ -353,6 +353,8 @@ static int read_apart(struct node *n, struct index_txn *t, struct look *k)
 	bool first = waits(n, k);
 	int rc = look_without(n, t, k, first);
 
+	if (!rc && k->x.suspect) /* it was moved here a moment ago: so it is read once, and not twice */
+		return put_off(n, k, first, SUSPECT_AGAIN_NS);
 	if (!rc)
 		rc = put_off(n, k, first, NODE_AGAIN_MOST_NS);
 	return rc ? rc : node_hash_apart(n, k->path, strlen(k->path));

@@ -334,6 +334,7 @@ static void apart(void **state)
 	struct examine_options o = { .apart = 3 };
 	struct timespec times[2];
 	struct stat st;
+	char was[200];
 	int fd;
 
 	(void)state;
@@ -345,6 +346,7 @@ static void apart(void **state)
 	assert_int_equal(examine(t, &env, "f", NULL, &o, &res), 0);
 	assert_int_equal(res.verdict, EXAMINE_LONG);
 	assert_int_equal(res.stat.id.size, 3);
+	assert_false(res.suspect); /* by its own clock, far in the future */
 	assert_int_equal(examine_apart(t, &env, "none", NULL, &h), -EBUSY);
 	fd = open(at("f"), O_WRONLY);
 	assert_true(fd >= 0);
@@ -367,8 +369,22 @@ static void apart(void **state)
 	/* So young that a change after it might not show: suspect. */
 	env.real_ns = env_system()->real_ns;
 	put("f", "six");
+	assert_int_equal(examine(t, &env, "f", NULL, &o, &res), 0);
+	assert_int_equal(res.verdict, EXAMINE_LONG);
+	assert_true(res.suspect);
 	assert_int_equal(examine_apart(t, &env, "f", NULL, &h), 0);
 	assert_true(h.suspect);
+	/* So is what was moved here a moment ago, until two ticks are over. */
+	usleep(50000);
+	snprintf(was, sizeof was, "%s", at("f"));
+	assert_int_equal(rename(was, at("g")), 0);
+	assert_int_equal(examine(t, &env, "g", NULL, &o, &res), 0);
+	assert_int_equal(res.verdict, EXAMINE_LONG);
+	assert_true(res.suspect);
+	usleep(50000);
+	assert_int_equal(examine(t, &env, "g", NULL, &o, &res), 0);
+	assert_int_equal(res.verdict, EXAMINE_LONG);
+	assert_false(res.suspect);
 	examine_hashed_free(&h);
 }
 
