@@ -163,43 +163,72 @@ static int submit(struct fetch *f, struct request *q, void (*run)(struct node_jo
 	return 0;
 }
 
-/* A block that our older version has at the same place, if it still has. */
-static int copy_old(struct fetch *f, struct tree_file *file, struct tree_file *old, uint32_t b, const uint8_t *hash, uint8_t *piece)
+static uint64_t block_len(const struct fetch *f, uint32_t b)
 {
-	struct tree *t = f->n->o.tree;
-	uint64_t off = b * f->block, len = f->want.size - off < f->block ? f->want.size - off : f->block;
-	uint8_t h[HASH_BYTES];
-	int64_t got = t->read(old, piece, (size_t)len, off);
-	int rc;
+	uint64_t left = f->want.size - b * f->block;
 
-	if (got < 0 || (uint64_t)got != len)
-		return 0;
-	hash_blake2b(piece, (size_t)len, h);
-	if (memcmp(h, hash, HASH_BYTES) != 0)
-		return 0;
-	rc = t->write(file, piece, (size_t)len, off);
-	if (!rc) {
-		f->have[b] = 2;
-		f->left--;
-	}
-	return rc;
+	return left < f->block ? left : f->block;
 }
 
+/* Does a file have the right block at its place? piece: has it then. */
+static bool has_block(struct fetch *f, struct tree_file *from, uint32_t b, uint8_t *piece)
+{
+	size_t len = (size_t)block_len(f, b);
+	int64_t got = f->n->o.tree->read(from, piece, len, b * f->block);
+	uint8_t h[HASH_BYTES];
+
+	if (got < 0 || (size_t)got != len)
+		return false;
+	hash_blake2b(piece, len, h);
+	return memcmp(h, f->list.data + b * HASH_BYTES, HASH_BYTES) == 0;
+}
+
+static void block_there(struct fetch *f, uint32_t b)
+{
+	f->have[b] = 2;
+	f->left--;
+}
+
+/* Blocks that our older version has at the same place, if it still has. */
 static int copy_blocks(struct fetch *f, struct tree_file *file, const struct buf *old_list)
 {
 	struct tree_file *old;
 	uint8_t *piece;
 	int rc = 0;
 
-	if (f->block > FRAME_PIECE_MAX || entry_block_bytes(f->old.size) != f->block || f->n->o.tree->open(f->n->o.tree, f->path, &old))
+	if (entry_block_bytes(f->old.size) != f->block || f->n->o.tree->open(f->n->o.tree, f->path, &old))
 		return 0;
 	piece = malloc((size_t)f->block);
-	for (uint32_t b = 0; piece && b < f->count && !rc; b++)
-		if ((b + 1ull) * HASH_BYTES <= old_list->len && memcmp(old_list->data + b * HASH_BYTES, f->list.data + b * HASH_BYTES, HASH_BYTES) == 0)
-			rc = copy_old(f, file, old, b, f->list.data + b * HASH_BYTES, piece);
+	for (uint32_t b = 0; piece && b < f->count && !rc; b++) {
+		size_t at = (size_t)b * HASH_BYTES;
+
+		if (f->have[b] || at + HASH_BYTES > old_list->len || memcmp(old_list->data + at, f->list.data + at, HASH_BYTES) != 0 || !has_block(f, old, b, piece))
+			continue;
+		rc = f->n->o.tree->write(file, piece, (size_t)block_len(f, b), b * f->block);
+		if (!rc)
+			block_there(f, b);
+	}
 	free(piece);
 	f->n->o.tree->close(old);
 	return rc;
+}
+
+/* What an earlier start has left of it: a block counts if its bytes are right. What is a hole was not written. */
+static void believe_blocks(struct fetch *f, struct tree_file *file)
+{
+	struct tree *t = f->n->o.tree;
+	uint8_t *piece = malloc((size_t)f->block);
+	uint64_t data = 0, end = 0;
+
+	for (uint32_t b = 0; piece && b < f->count && !f->n->hurry; b++) {
+		uint64_t off = b * f->block;
+
+		if (end <= off && t->data(file, off, &data, &end))
+			break;
+		if (data < off + block_len(f, b) && has_block(f, file, b, piece))
+			block_there(f, b);
+	}
+	free(piece);
 }
 
 /* It is to be asked for again. */
@@ -216,8 +245,12 @@ static void run_open(struct node_job *j)
 	struct fetch *f = k->f;
 	struct index_txn *t;
 
-	k->rc = f->n->o.tree->make_file(f->n->o.tree, f->temp, f->want.size, &k->file);
-	if (k->rc || !f->has_old || f->count < 2)
+	k->rc = f->count < 2 ? -ENOENT : fetch_part_take(f->n->o.tree, f->temp, f->want.size, &k->file);
+	if (!k->rc)
+		believe_blocks(f, k->file);
+	else if (k->rc == -ENOENT)
+		k->rc = f->n->o.tree->make_file(f->n->o.tree, f->temp, f->want.size, &k->file);
+	if (k->rc || !f->has_old || !f->left || f->count < 2)
 		return;
 	if (index_begin(f->n->o.index, false, &t) == 0) {
 		if (index_blocks_get(t, f->old.hash, &k->old_list) == 0)
@@ -398,7 +431,7 @@ static void note_answer(struct fetch *f, struct request *q)
 
 static int send_get(struct fetch *f, struct request *q)
 {
-	uint64_t off = q->list ? 0 : q->block * f->block, len = q->list ? 0 : f->want.size - off < f->block ? f->want.size - off : f->block;
+	uint64_t off = q->list ? 0 : q->block * f->block, len = q->list ? 0 : block_len(f, q->block);
 	struct frame_get g = { .request = q->id, .size = f->want.size };
 	struct buf b = BUF_INIT;
 	size_t start;
@@ -473,7 +506,10 @@ static void step(struct fetch *f)
 static int open_temp(struct fetch *f)
 {
 	f->state = FETCH_OPENING;
-	node_temp(f->n, 'f', f->temp);
+	if (f->count < 2)
+		node_temp(f->n, 'f', f->temp);
+	else
+		fetch_part_name(f->n, f->want.hash, f->temp);
 	return submit(f, NULL, run_open, done_open);
 }
 
@@ -632,7 +668,7 @@ static bool block_right(const struct fetch *f, const struct request *q)
 /* 1: the request is not over. */
 static int take_piece(struct fetch *f, struct request *q, const struct frame_data *d)
 {
-	uint64_t off = q->block * f->block, len = f->want.size - off < f->block ? f->want.size - off : f->block;
+	uint64_t len = block_len(f, q->block);
 
 	if (d->length == 0 || d->length > len - q->got.len) {
 		f->failed = true;

@@ -10,6 +10,7 @@
 #include "examine.h"
 #include "exchange.h"
 #include "fetch.h"
+#include "fetch_part.h"
 #include "node.h"
 #include "pathmap.h"
 #include "rate.h"
@@ -104,6 +105,7 @@ struct node {
 	struct pathmap fresh;          /* wanted, and perhaps to be had now; */
 	struct pathmap fresh_dirs;     /* directories among these, which come first: others wait for them */
 	struct pathmap fetchable;      /* to be fetched once fewer are */
+	bool parts_swept;              /* what fetches of earlier starts have left */
 	bool scan_wanted;              /* all that is wanted is to be gone through */
 	bool scanning_wanted;          /* it is being, from want_at on */
 	struct index_at want_at;

@@ -748,6 +748,7 @@ bool node_start_apply(struct node *n)
 	struct index_txn *t;
 	int rc;
 
+	fetch_parts_due(n);
 	fetch_sweep(n->fetches);
 	if (!n->wanted) {
 		node_choose_free(n);

@@ -23,7 +23,8 @@
 
 #define TREE_CORNER ".clonesync"
 #define TREE_TEMP_MAX 64u
-#define TREE_TEMP_KEEP 'x' /* a temp so named may hold what was taken out of the tree: opening a tree moves it to the trash, and removes all others */
+#define TREE_TEMP_KEEP 'x' /* a temp so named may hold what was taken out of the tree: opening a tree moves it to the trash, and removes the others */
+#define TREE_TEMP_PART 'p' /* one that a fetch makes of several blocks: opening a tree leaves it alone (fetch_part.h) */
 #define TREE_TEMP_MAKE 'm' /* one that is being made for the tree: half of it, perhaps */
 #define TREE_TOKEN_BYTES 16
 
@@ -67,6 +68,7 @@ struct tree {
 
 	/* --- making, in the corner --- */
 	int (*make_file)(struct tree *t, const char *temp, uint64_t size, struct tree_file **ret); /* sparse, 0600, size as said; -EEXIST */
+	int (*reopen_file)(struct tree *t, const char *temp, uint64_t size, struct tree_file **ret); /* one that make_file made, in an earlier start perhaps; -EINVAL: it is not so any more */
 	int (*write)(struct tree_file *f, const void *buf, size_t len, uint64_t off);              /* all of it */
 	/* From another file, sharing blocks where the file system can. All of it; -EIO when the source is shorter. */
 	int (*copy)(struct tree_file *to, struct tree_file *from, uint64_t off, uint64_t len);
@@ -124,7 +126,7 @@ struct tree {
 
 /*
  * Opens a directory as a tree, and makes its corner (0700, root's, where that is us). -EPERM where `.clonesync` belongs to another user or is no
- * directory; -ENOTDIR; err_last says what to do. Leftover temps are removed, or kept in the trash (TREE_TEMP_KEEP); one that can be neither is left, and logged.
+ * directory; -ENOTDIR; err_last says what to do. Leftover temps are removed, kept in the trash (TREE_TEMP_KEEP) or left alone (TREE_TEMP_PART); one that can be neither is left, and logged.
  */
 int tree_posix_open(const char *dir, struct tree **ret);
 /* The same beside a process that has it open: leaves the temps alone, and makes nothing: -ENOENT. */

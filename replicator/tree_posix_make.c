@@ -44,6 +44,29 @@ static int posix_make_file(struct tree *t, const char *temp, uint64_t size, stru
 	return 0;
 }
 
+/* With another name it is not a temp alone: nobody writes to it then. */
+static int posix_reopen_file(struct tree *t, const char *temp, uint64_t size, struct tree_file **ret)
+{
+	int dir = temp_fd(t, temp), fd = dir < 0 ? -1 : openat(dir, temp, O_RDWR | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC), rc = 0;
+	struct tree_file *f;
+	struct stat st;
+
+	if (fd < 0)
+		return dir < 0 || errno == ELOOP || errno == EISDIR || errno == ENXIO ? -EINVAL : -errno;
+	if (fstat(fd, &st))
+		rc = -errno;
+	else if (!S_ISREG(st.st_mode) || st.st_nlink != 1 || st.st_size < 0 || (uint64_t)st.st_size != size)
+		rc = -EINVAL;
+	f = rc ? NULL : malloc(sizeof *f);
+	if (!f) {
+		close(fd);
+		return rc ? rc : -ENOMEM;
+	}
+	f->fd = fd;
+	*ret = f;
+	return 0;
+}
+
 static int posix_write(struct tree_file *f, const void *buf, size_t len, uint64_t off)
 {
 	size_t done = 0;
@@ -255,6 +278,7 @@ static int posix_set_dir_time(struct tree *t, const char *path, int64_t s, uint3
 void posix_make_functions(struct tree *t)
 {
 	t->make_file = posix_make_file;
+	t->reopen_file = posix_reopen_file;
 	t->write = posix_write;
 	t->copy = posix_copy;
 	t->make_dir = posix_make_dir;

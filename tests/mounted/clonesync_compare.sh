@@ -1,5 +1,5 @@
 #!/bin/bash
-# clonesync diff, of two members of which one sends slowly (--limit-rate); clonesync join of a third.
+# clonesync diff, of two members of which one sends slowly (--limit-rate), and of whom the other dies meanwhile; clonesync join of a third.
 # timeout: 120
 # sanitized: yes
 set -u
@@ -43,7 +43,13 @@ differ 0
 is "$? $(cat "$W/out")" "1 m1: 0 paths differ, 0 are still to come here, 1 there" "the other how many"
 echo small > "$W/tree-1/other-way"
 check "what goes the other way does not wait for it" until_true 3 test -s "$W/tree-0/other-way"
+check "some of it is there" until_true $SLOW sh -c '[ "$("$1" status --json -s "$2" | jq .fetched_bytes)" -ge 2000000 ]' - "$CLONESYNC" "$W/state-1"
+member_kill 1
+member_start 1
+ok $? "who is killed then, starts again" "$(tail -n 5 "$W/log-1")"
 check "it comes" settled 60 0 1
+[ "$(get 1 fetched_bytes)" -le 5000000 ] && [ -z "$(ls "$W/tree-1/.clonesync/tmp")" ]
+ok $? "and goes on with what it had" "$(get 1 fetched_bytes) bytes; $(ls "$W/tree-1/.clonesync/tmp")"
 took=$((($(date +%s%N) - began) / 1000000))
 [ $took -ge 5000 ]
 ok $? "no faster than a mebibyte a second" "6 MiB in $took ms"

@@ -445,6 +445,47 @@ static void owner_unknown(struct world *w)
 	}
 }
 
+static unsigned parts_of(const struct machine *m)
+{
+	unsigned n = 0;
+
+	for (size_t i = 0; i < m->tree.now.count; i++)
+		n += strncmp(m->tree.now.all[i].path, CORNER_TMP "p", sizeof CORNER_TMP) == 0;
+	return n;
+}
+
+/* A start that ends in the middle of a file of several blocks; the next one asks for the others alone. */
+static void gone_on_with(struct world *w)
+{
+	const uint64_t size = 12 * ENTRY_BLOCK_BYTES_MIN;
+	struct machine *m = &w->m[1];
+	struct tree_file *stray;
+	uint64_t first;
+
+	boot_all(w);
+	user_put(&w->m[0], "f", size);
+	for (unsigned i = 0; i < 20000 && status_of(m).fetched_bytes < size / 3; i++)
+		run_for(w, SECOND / 10000);
+	first = status_of(m).fetched_bytes;
+	EXPECT(w, first >= size / 3 && first < size);
+	machine_stop(m);
+	EXPECT(w, parts_of(m) == 1);
+	machine_boot(m);
+	world_rest(w);
+	world_say(w, "of %llu bytes %llu, and then %llu", (unsigned long long)size, (unsigned long long)first, (unsigned long long)status_of(m).fetched_bytes);
+	EXPECT(w, status_of(m).fetched_bytes > 0 && status_of(m).fetched_bytes <= size - first + 4 * ENTRY_BLOCK_BYTES_MIN);
+	EXPECT(w, parts_of(m) == 0);
+	/* What nobody takes up does not stay. */
+	machine_stop(m);
+	EXPECT(w, m->tree.t.make_file(&m->tree.t, "p-1-1-00", size, &stray) == 0);
+	m->tree.t.close(stray);
+	EXPECT(w, parts_of(m) == 1);
+	machine_boot(m);
+	world_rest(w);
+	EXPECT(w, parts_of(m) == 0);
+	check_end(w);
+}
+
 static const struct scene { const char *name; void (*play)(struct world *w); unsigned missing_percent; } scenes[] = {
 	{ "gone, unseen, then edited elsewhere, cut off", gone_unseen_cut, 101 },
 	{ "gone, unseen, then edited elsewhere", gone_unseen_linked, 101 },
@@ -458,6 +499,7 @@ static const struct scene { const char *name; void (*play)(struct world *w); uns
 	{ "names of one file, and an index of before", links_of_before, 101 },
 	{ "an owner that has another name since", owner_renamed, 101 },
 	{ "an owner whose number is another's", owner_unknown, 101 },
+	{ "a start that ends in the middle of a big file", gone_on_with, 101 },
 	{ "a word about what is missing is about that alone", a_word_for_each_question, 50 },
 };
 

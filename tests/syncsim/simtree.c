@@ -567,6 +567,16 @@ static int sim_make_file(struct tree *t, const char *temp, uint64_t size, struct
 	return open_inode(sim_of(t), in, ret);
 }
 
+static int sim_reopen_file(struct tree *t, const char *temp, uint64_t size, struct tree_file **ret)
+{
+	struct inode *in;
+	int rc = tree_resolve_temp(t, temp, false, &in);
+
+	if (!rc && (in->kind != ENTRY_FILE || in->len != size))
+		rc = -EINVAL;
+	return rc ? rc : open_inode(sim_of(t), in, ret);
+}
+
 static int sim_write(struct tree_file *f, const void *buf, size_t len, uint64_t off)
 {
 	int rc = tree_enter(&f->s->t, true);
@@ -749,6 +759,7 @@ void simtree_looking(struct tree *t)
 	t->still_quiet = sim_still_quiet;
 	t->close = sim_close;
 	t->make_file = sim_make_file;
+	t->reopen_file = sim_reopen_file;
 	t->write = sim_write;
 	t->copy = sim_copy;
 	t->make_dir = sim_make_dir;

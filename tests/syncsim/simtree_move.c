@@ -269,7 +269,8 @@ static int sim_sync_all(struct tree *t)
 	return 0;
 }
 
-static void lose_content(struct world *w, struct inode *in)
+/* part: of what is being fetched; nobody may ever see it as it is. */
+static void lose_content(struct world *w, struct inode *in, bool part)
 {
 	size_t half;
 
@@ -295,9 +296,16 @@ static void lose_content(struct world *w, struct inode *in)
 	default: /* it had been written after all */
 		break;
 	}
-	ledger_content(w, in->data, in->len, 0);
-	ledger_meta(w, in);
+	if (!part) {
+		ledger_content(w, in->data, in->len, 0);
+		ledger_meta(w, in);
+	}
 	save(in);
+}
+
+static bool is_part(const struct name *n)
+{
+	return strncmp(n->path, CORNER_TMP, strlen(CORNER_TMP)) == 0 && n->path[strlen(CORNER_TMP)] == TREE_TEMP_PART;
 }
 
 void simtree_power_loss(struct sim_tree *s)
@@ -313,7 +321,7 @@ void simtree_power_loss(struct sim_tree *s)
 			ledger_content(s->m->w, s->now.all[i].in->data, s->now.all[i].in->len, 0);
 		s->now.all[i].in->writers = 0;
 		s->now.all[i].in->half = 0;
-		lose_content(s->m->w, s->now.all[i].in);
+		lose_content(s->m->w, s->now.all[i].in, is_part(&s->now.all[i]));
 	}
 }
 
@@ -386,6 +394,8 @@ void simtree_open(struct sim_tree *s)
 			continue;
 		if (s->now.all[i].in->leased)
 			s->now.all[i].in->leased = false;
+		if (name[0] == TREE_TEMP_PART)
+			continue;
 		if (name[0] == TREE_TEMP_KEEP && s->m->w->brk != SYNC_BREAK_TEMP_REMOVED &&
 		    (s->now.all[i].in->kind != ENTRY_DIR || !names_is_empty(s, s->now.all[i].path))) {
 			snprintf(path, sizeof path, "%s%s", CORNER_TRASH, name);

@@ -271,7 +271,7 @@ void differ_drop(struct machine *m);
 
 /* --- simtree.c --- */
 void simtree_init(struct sim_tree *s, struct machine *m);
-void simtree_open(struct sim_tree *s);           /* as tree_posix_open leaves it: no temps */
+void simtree_open(struct sim_tree *s);           /* as tree_posix_open leaves it: no temps but parts */
 void simtree_power_loss(struct sim_tree *s);
 void simtree_clear(struct sim_tree *s);
 void simtree_copy(const struct sim_tree *from, struct sim_tree *to);

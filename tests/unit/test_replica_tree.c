@@ -355,6 +355,9 @@ static void identity(void **state)
 	/* Temps left behind go when the tree is opened again; what was withdrawn and is not empty is kept. */
 	assert_int_equal(t->make_file(t, "left", 1, &f), 0);
 	t->close(f);
+	assert_int_equal(t->make_file(t, "p-left", 3, &f), 0); /* what a fetch has of a file, it goes on with */
+	assert_int_equal(t->write(f, "ab", 2, 1), 0);
+	t->close(f);
 	assert_int_equal(mkdir(at("d"), 0755), 0);
 	put("d/precious", "p");
 	assert_int_equal(t->withdraw(t, "d", "w"), 0);
@@ -365,6 +368,21 @@ static void identity(void **state)
 	assert_int_equal(access(at(".clonesync/tmp/left"), F_OK), -1);
 	assert_int_equal(access(at(".clonesync/tmp/x-1"), F_OK), -1);
 	assert_int_equal(access(at(".clonesync/tmp/x-2"), F_OK), -1);
+	assert_int_equal(t->reopen_file(t, "p-none", 3, &f), -ENOENT);
+	assert_int_equal(t->reopen_file(t, "../p", 3, &f), -EINVAL);
+	assert_int_equal(t->reopen_file(t, "p-left", 4, &f), -EINVAL);
+	assert_int_equal(link(at(".clonesync/tmp/p-left"), at("named")), 0); /* somebody else's as well */
+	assert_int_equal(t->reopen_file(t, "p-left", 3, &f), -EINVAL);
+	assert_int_equal(unlink(at("named")), 0);
+	assert_int_equal(t->reopen_file(t, "p-left", 3, &f), 0);
+	assert_int_equal(t->read(f, got, 3, 0), 3);
+	assert_memory_equal(got, "\0ab", 3);
+	assert_int_equal(t->write(f, "c", 1, 0), 0);
+	t->close(f);
+	assert_text(".clonesync/tmp/p-left", "cab");
+	assert_int_equal(t->remove_temp(t, "p-left"), 0);
+	assert_int_equal(symlink("/etc/passwd", at(".clonesync/tmp/p-left")), 0);
+	assert_int_equal(t->reopen_file(t, "p-left", 3, &f), -EINVAL);
 	assert_text(".clonesync/trash/x-1", "mine");
 	assert_text(".clonesync/trash/w/precious", "p");
 	other->free(other);

@@ -1,0 +1,123 @@
+/*
+ * fetch_part.c - what a fetch of an earlier start has left in the temps.
+ *
+ * Its name ends with the content that it is of; nothing else is known of it, and nothing in it is believed but what has the right hash.
+ */
+#include "fetch_part.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "err.h"
+#include "node_impl.h"
+
+#define TAIL_BYTES 16u /* of the content's hash; with the start's own part before it the name has just room for these */
+#define TAIL (2 * TAIL_BYTES)
+#define KEEP_NS 600000000000ull /* what no fetch has taken up by then goes, if there are still contents wanted */
+
+struct looking { const char *tail; char found[TREE_TEMP_MAX + 1]; };
+struct sweeping { const char *mine; struct buf left; };
+struct sweep_job { struct node_job j; struct node *n; char mine[TREE_TEMP_MAX + 1]; int rc; };
+
+void fetch_part_name(struct node *n, const uint8_t *hash, char *ret)
+{
+	static const char hex[] = "0123456789abcdef";
+	size_t at;
+
+	node_temp(n, TREE_TEMP_PART, ret);
+	at = strlen(ret);
+	if (at + 1 + TAIL > TREE_TEMP_MAX)
+		abort();
+	ret[at++] = '-';
+	for (size_t i = 0; i < TAIL_BYTES; i++) {
+		ret[at++] = hex[hash[i] >> 4];
+		ret[at++] = hex[hash[i] & 15];
+	}
+	ret[at] = '\0';
+}
+
+static int note_part(void *user, const char *name, size_t len, const struct tree_stat *st)
+{
+	struct looking *l = user;
+
+	(void)st;
+	if (name[0] == TREE_TEMP_PART && len <= TREE_TEMP_MAX && len > TAIL && memcmp(name + len - TAIL, l->tail, TAIL) == 0)
+		memcpy(l->found, name, len + 1);
+	return 0;
+}
+
+int fetch_part_take(struct tree *t, const char *temp, uint64_t size, struct tree_file **ret)
+{
+	struct looking l = { .tail = temp + strlen(temp) - TAIL };
+	int rc = t->list_temps(t, note_part, &l);
+
+	if (rc || !l.found[0])
+		return rc ? rc : -ENOENT;
+	rc = t->rename_temp(t, l.found, temp);
+	if (rc)
+		return rc;
+	rc = t->reopen_file(t, temp, size, ret);
+	if (rc)
+		t->remove_temp(t, temp);
+	return rc == -EINVAL ? -ENOENT : rc; /* a loss of power made something else of it */
+}
+
+static int note_other(void *user, const char *name, size_t len, const struct tree_stat *st)
+{
+	struct sweeping *s = user;
+
+	(void)st;
+	if (name[0] == TREE_TEMP_PART && strncmp(name, s->mine, strlen(s->mine)) != 0)
+		buf_bytes(&s->left, name, len + 1);
+	return s->left.err;
+}
+
+static void run(struct node_job *j)
+{
+	struct sweep_job *k = (struct sweep_job *)(void *)j;
+	struct tree *t = k->n->o.tree;
+	struct sweeping s = { k->mine, BUF_INIT };
+
+	k->rc = t->list_temps(t, note_other, &s);
+	for (size_t at = 0; !k->rc && at < s.left.len; at += strlen((const char *)s.left.data + at) + 1) {
+		k->rc = t->remove_temp(t, (const char *)s.left.data + at);
+		if (k->rc == -ENOENT)
+			k->rc = 0; /* it was taken up after all */
+	}
+	buf_free(&s.left);
+}
+
+static void job_free(struct node_job *j)
+{
+	free(j);
+}
+
+static void done(struct node_job *j)
+{
+	struct sweep_job *k = (struct sweep_job *)(void *)j;
+	struct node *n = k->n;
+
+	node_job_over(n);
+	if (k->rc)
+		node_failed(n, k->rc); /* the next start tries again */
+	job_free(j);
+	node_pump(n);
+}
+
+void fetch_parts_due(struct node *n)
+{
+	struct sweep_job *k;
+
+	if (n->parts_swept || (n->wanted && node_now(n) - n->began_ns < KEEP_NS))
+		return;
+	k = calloc(1, sizeof *k);
+	if (!k)
+		return;
+	n->parts_swept = true;
+	node_temp(n, TREE_TEMP_PART, k->mine);
+	*strrchr(k->mine, '-') = '\0';
+	k->j = (struct node_job){ run, done, job_free, NULL };
+	k->n = n;
+	node_submit(n, &k->j);
+}
