@@ -234,6 +234,10 @@ int node_merge(struct node *n, struct index_txn *t, const char *path, size_t len
 	entry_init(&x);
 	rc = index_get(t, path, len, &r);
 	none = rc == -ENOENT;
+	if (none && node_tombs_needless(n, t, e)) {
+		index_record_free(&r);
+		return 0;
+	}
 	if (none)
 		rc = 0;
 	if (!r.known.dot.seq) /* what has no version says nothing, of times neither */

@@ -291,6 +291,7 @@ int node_tombs_heard(struct node *n, const uint8_t *node, const struct vector *c
 void node_tombs_unheard(struct node *n, const uint8_t *node);
 /* As it said since it came up; nothing, if it did not. ret is initialised. */
 int node_known_to(const struct node *n, const uint8_t *node, struct vector *ret);
+bool node_tombs_needless(struct node *n, struct index_txn *t, const struct entry *e); /* where there is no record */
 bool node_tombs_covered_by(const struct node *n, const uint8_t *node, const struct dot *d);
 void node_tombs_free(struct node *n);
 

@@ -1,9 +1,9 @@
 /*
  * node_tombs.c - tombstones that nobody needs any more go from the index (DESIGN.md, "Forgetting deletions").
  *
- * One goes when it is as old as is asked, nothing of ours is on the disk or under way at its path, and every member is known to cover it: its last context that we
- * heard has the tombstone's dot. What is heard of contexts is not kept from one start to the next, and of a member that comes up again it is heard anew: it may have been set
- * back meanwhile.
+ * One goes when it is as old as is asked, nothing of ours is on the disk or under way at its path, it was told to everybody who is up, and every member is known to cover it: its
+ * last context that we heard has the tombstone's dot. What is heard of contexts is not kept from one start to the next, and of a member that comes up again it is heard anew:
+ * it may have been set back meanwhile.
  *
  * The whole index is looked through in slices, by a job that reads; what it finds is looked at again before it goes. `floor` is the latest stamp of all that
  * went: whatever is made here is later, as if the tombstone were still known.
@@ -151,6 +151,23 @@ static bool is_busy(const struct node *n, const char *path, size_t len)
 	return pathmap_get(&n->dirty, path, len) || pathmap_get(&n->waits, path, len) || pathmap_get(&n->intents, path, len);
 }
 
+/* Is it still to be told to somebody who is up? It may be told again on purpose, to who knows of it and has something alive there. */
+static bool is_unsaid(const struct node *n, uint64_t position)
+{
+	for (const struct node_peer *p = n->peers; p; p = p->next)
+		if (p->sent < position)
+			return true;
+	return false;
+}
+
+/* A deletion that went from here, and would again at once: taken in, and told on, it would go round for ever. */
+bool node_tombs_needless(struct node *n, struct index_txn *t, const struct entry *e)
+{
+	uint64_t now_us = n->o.env->real_ns(n->o.env) / 1000, keep_us = n->o.tombs_keep_ns / 1000;
+
+	return e->deleted && e->stamp <= n->floor && now_us > keep_us && e->stamp <= now_us - keep_us && may_forget(n) && covered_by_all(n, t, &e->dot);
+}
+
 static int forget(struct node *n, struct index_txn *t, struct tombs_job *k, unsigned *ret_gone)
 {
 	struct cursor c = cursor_make(k->paths.data, k->paths.len);
@@ -165,7 +182,7 @@ static int forget(struct node *n, struct index_txn *t, struct tombs_job *k, unsi
 		const char *path = (const char *)cursor_str16(&c, &len);
 
 		rc = index_get(t, path, len, &r);
-		if (rc == -ENOENT || (!rc && (!is_old(&r, k->old_us) || is_busy(n, path, len) || !covered_by_all(n, t, &r.known.dot)))) {
+		if (rc == -ENOENT || (!rc && (!is_old(&r, k->old_us) || is_busy(n, path, len) || is_unsaid(n, r.position) || !covered_by_all(n, t, &r.known.dot)))) {
 			rc = 0;
 			continue;
 		}
