@@ -74,6 +74,22 @@ static bool quiet(const struct machine *m)
 	return !m->events && !s.dirty && !m->todo && !m->over && !m->slow;
 }
 
+/* Who had it has deleted it by now: nothing at all is later than what it had. */
+static bool deleted_since(struct machine *o, const struct seen *s)
+{
+	struct index_record r;
+	struct index_txn *t;
+	bool gone;
+
+	if (!o->node || o->crashed || index_begin(o->index, false, &t))
+		return false;
+	index_record_init(&r);
+	gone = index_get(t, s->path, strlen(s->path), &r) == 0 && r.known.deleted && entry_order(&r.known, &s->e) > 0;
+	index_record_free(&r);
+	index_abort(t);
+	return gone;
+}
+
 static void judge_one(struct machine *m, struct index_txn *t, unsigned of, const struct seen *s)
 {
 	struct index_record r;
@@ -92,6 +108,8 @@ static void judge_one(struct machine *m, struct index_txn *t, unsigned of, const
 	if (rc && vector_covers(&context, &s->e.dot)) /* deleted since, and that is forgotten already */
 		;
 	else if (s->e.deleted && (!disk || disk->deleted))
+		;
+	else if (rc && deleted_since(&m->w->m[of], s)) /* while it was compared with: then it never comes here, and the deletion is on its way */
 		;
 	else if (!disk ? !s->e.deleted && (rc || entry_order(&r.known, &s->e) <= 0) : entry_order(disk, &s->e) < 0)
 		world_violation(m->w, "in sync: %u has not what %u had of %s (deleted %d, stamp %llu; here rc %d, held %d, on disk %d, deleted %d, stamps %llu, %llu)",
