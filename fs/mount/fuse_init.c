@@ -2,13 +2,15 @@
  * fuse_init.c - what is agreed with the kernel when the connection begins.
  *
  * Wanted, where the kernel has it:
- *   ASYNC_READ, ASYNC_DIO, PARALLEL_DIROPS   as much at once as there is
+ *   ASYNC_READ, PARALLEL_DIROPS              as much at once as there is
  *   READDIRPLUS, READDIRPLUS_AUTO            attributes come with names when they are asked for
  *   EXPLICIT_INVAL_DATA                      pages stay until we say so: nobody else changes them. AUTO_INVAL_DATA would drop a file's pages
  *                                            whenever our own write moved its mtime
  *   CACHE_SYMLINKS, POSIX_ACL, DONT_MASK     (a default ACL decides in place of the umask, so the umask must reach us)
  *   HANDLE_KILLPRIV_V2                       see fuse_inode.c; version 1 would have us clear set-id bits at root's writes too
  * Not wanted:
+ *   ASYNC_DIO                                a direct write that the kernel does not wait for leaves pages and times behind that somebody read while it was under
+ *                                            way, and no flush is sent for its O_DSYNC (tests/mounted/aio.sh)
  *   ATOMIC_O_TRUNC                           cannot go with an open that sends no message
  *   WRITEBACK_CACHE                          would hide writes from the lag limit, put data behind renames and break O_APPEND
  *   SPLICE_*                                 a request is one copy into the log, an answer one out of a buffer
@@ -20,7 +22,7 @@
 
 #include "logmsg.h"
 
-/* Background requests: readahead, asynchronous direct I/O. More than will ever be parked at a time; beyond this the kernel queues them,
+/* Background requests: readahead. More than will ever be parked at a time; beyond this the kernel queues them,
  * with no worker held up. A parked write keeps a copy of its data, at most 1 MiB each. */
 #define MAX_BACKGROUND 1024
 
@@ -48,7 +50,6 @@ void fuse_init_op(void *user, struct fuse_conn_info *conn)
 	struct session *s = user;
 
 	want(conn, FUSE_CAP_ASYNC_READ);
-	want(conn, FUSE_CAP_ASYNC_DIO);
 	want(conn, FUSE_CAP_PARALLEL_DIROPS);
 	want(conn, FUSE_CAP_READDIRPLUS);
 	want(conn, FUSE_CAP_READDIRPLUS_AUTO);
@@ -57,6 +58,7 @@ void fuse_init_op(void *user, struct fuse_conn_info *conn)
 	if (!s->c->no_xattr)
 		want(conn, FUSE_CAP_POSIX_ACL);
 	want(conn, FUSE_CAP_DONT_MASK);
+	refuse(conn, FUSE_CAP_ASYNC_DIO);
 	refuse(conn, FUSE_CAP_AUTO_INVAL_DATA);
 	refuse(conn, FUSE_CAP_ATOMIC_O_TRUNC);
 	refuse(conn, FUSE_CAP_WRITEBACK_CACHE);
