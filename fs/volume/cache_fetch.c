@@ -130,7 +130,7 @@ static void maybe_free(struct cache *c, struct fetch *f)
 	link_del(&f->link);
 	/* One without a file is forgotten again: perhaps the disk takes the next. */
 	if (f->e && !f->e->gone && f->e->pins == 1 && !segment_on_disk(f->e->seg))
-		cache_remove(c, f->e);
+		f->e->usage_bytes ? cache_unload(c, f->e) : cache_remove(c, f->e);
 	if (f->e)
 		cache_unpin(c, f->e);
 	free(f);

@@ -220,6 +220,23 @@ static void failing_disk(unsigned ops, int err)
 	c = NULL;
 }
 
+/* A file that cannot be opened for a moment is there all the same, and takes its space of the budget. */
+static void test_unopenable_counts(void **state)
+{
+	struct segment_ref r;
+
+	(void)state;
+	open_cache(64 * MIB, false);
+	r = make_object(1, 5000000, NULL);
+	check(&r, 0, 5000000);
+	reopen_cache(64 * MIB);
+	assert_true(fault_disk_usage(d) <= status().used_bytes);
+	fault_disk_fail(d, FAULT_OPEN, 0, 1, -EMFILE);
+	check(&r, 0, 100000);
+	fault_disk_fail(d, 0, 0, 0, 0);
+	assert_true(fault_disk_usage(d) <= status().used_bytes);
+}
+
 static void test_disk_fails(void **state)
 {
 	(void)state;
@@ -558,7 +575,7 @@ int main(void)
 #define T(f) cmocka_unit_test_setup_teardown(f, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		T(test_fetch), T(test_outside), T(test_elided), T(test_bad_answers), T(test_missing),
-		T(test_damaged_files), T(test_file_gone), T(test_disk_fails), T(test_budget), T(test_budget_with_log),
+		T(test_damaged_files), T(test_file_gone), T(test_unopenable_counts), T(test_disk_fails), T(test_budget), T(test_budget_with_log),
 		T(test_tiny_budget), T(test_scan_resistance), T(test_descriptors), T(test_shared_fetch),
 		T(test_away_and_back), T(test_deadline), T(test_deadline_sees_a_try), T(test_close_while_fetching), T(test_prefetch),
 	};
