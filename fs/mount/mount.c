@@ -165,13 +165,14 @@ static int start(struct mount *m)
 	m->options.read_only = m->c->read_only;
 	m->options.takeover = m->c->takeover;
 	m->options.meta_dir = m->meta_dir;
-	process_machine_id(m->options.machine_id);
 	m->stop_fd = daemon_stop_open();
 	if (m->stop_fd < 0)
 		return m->stop_fd;
 	rc = open_cache_dir(m);
-	if (!rc)
-		rc = exec_threads_start(work_threads(), &m->exec);
+	if (rc)
+		return rc;
+	process_machine_id(m->c->cache_dir, m->options.machine_id);
+	rc = exec_threads_start(work_threads(), &m->exec);
 	if (rc)
 		return rc;
 	m->options.disk = m->disk;

@@ -7,6 +7,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <malloc.h>
 #include <stdio.h>
@@ -182,17 +183,38 @@ int process_check_mountpoint(const struct mount_config *c)
 	return rc ? rc : check_cache_outside(c);
 }
 
-void process_machine_id(uint8_t ret[16])
+/* The first line of a file, as far as it goes; "" where it cannot be read. */
+static void read_line(const char *path, char *ret, size_t cap)
 {
-	uint8_t h[HASH_BYTES];
-	char text[80] = "";
-	FILE *f = fopen("/etc/machine-id", "re");
-	size_t n = f ? fread(text, 1, 32, f) : 0;
+	FILE *f = fopen(path, "re");
 
+	if (!f || !fgets(ret, (int)cap, f))
+		ret[0] = '\0';
 	if (f)
 		fclose(f);
-	if (n != 32 && gethostname(text, sizeof(text) - 1) < 0)
-		text[0] = '\0';
+	ret[strcspn(ret, "\n")] = '\0';
+}
+
+/*
+ * An image of a machine has its machine ID, its directories and what is in them; but another board or instance ID. A copy made with cp is another directory: with
+ * another inode, born at another time.
+ */
+void process_machine_id(const char *cache_dir, uint8_t ret[16])
+{
+	uint8_t h[HASH_BYTES];
+	char machine[80], board[80], text[320];
+	struct statx st;
+
+	read_line("/etc/machine-id", machine, sizeof machine);
+	if (strlen(machine) != 32 && gethostname(machine, sizeof(machine) - 1) < 0)
+		machine[0] = '\0';
+	read_line("/sys/class/dmi/id/product_uuid", board, sizeof board);
+	if (statx(AT_FDCWD, cache_dir, 0, STATX_INO | STATX_BTIME, &st))
+		memset(&st, 0, sizeof st);
+	if (!(st.stx_mask & STATX_BTIME))
+		memset(&st.stx_btime, 0, sizeof st.stx_btime);
+	snprintf(text, sizeof text, "%s %s %" PRIu64 " %" PRId64 ".%09" PRIu32, machine, board, (uint64_t)st.stx_ino, (int64_t)st.stx_btime.tv_sec,
+		 (uint32_t)st.stx_btime.tv_nsec);
 	/* Hashed, as machine-id(5) asks: the ID itself is not to be shown around. */
 	hash_blake2b2("clonefs machine", 15, text, strlen(text), h);
 	memcpy(ret, h, 16);

@@ -15,8 +15,9 @@ void process_harden(void);
 int process_check_mountpoint(const struct mount_config *c);
 /* Makes path and what is missing above it (0700 for the last, 0755 above). */
 int process_make_dirs(const char *path);
-/* 16 bytes that stay with this machine: /etc/machine-id, else the host name's hash. */
-void process_machine_id(uint8_t ret[16]);
+/* 16 bytes that stay with this cache directory on this machine, and that neither a copy of the directory nor an image of the machine has: a hash of /etc/machine-id
+ * (else the host name), the firmware's ID of the machine where there is one, the directory's inode and time of birth. */
+void process_machine_id(const char *cache_dir, uint8_t ret[16]);
 /* Sends messages where the configuration says. background_dir: where a log is kept when there is no syslog. */
 int process_open_log(const struct mount_config *c, const char *background_dir);
 

@@ -1,8 +1,9 @@
 /*
  * adopt.c - the local log at open: what goes on, what is cache, what is salvaged.
  *
- * The file "local" binds the log to this machine and volume: a copied cache directory (an image of a running clone) gets a
- * new log UUID, so its unsent segments are never taken for ours. The same happens when another node has opened the volume since.
+ * The file "local" binds the log to this directory, machine and volume (machine_id, process_machine_id): a copied cache directory gets a new
+ * log UUID, so its unsent segments are never taken for ours. The same happens when another node has opened the volume since. Where a copy
+ * cannot be told (an image on a host that gives machines no ID of their own), it is found out by the LSNs: see `forked`.
  *
  * A segment is acknowledged exactly when the recovered map knows its ID. The others of our log UUID continue the
  * recovered LSN one after another, or are kept in salvage/.
@@ -129,6 +130,7 @@ struct tail {
 	uint64_t reach;        /* newest LSN known to have been in our log */
 	uint64_t lost;         /* operations that went to salvage/, or are damaged */
 	bool damage;
+	bool forked;           /* the volume has others under LSNs of ours that it never got: a copy of this directory has served, and nothing of ours goes on from that */
 };
 
 static int note_segment(void *user, uint64_t id, struct segment *s, int why)
@@ -278,8 +280,10 @@ static int salvage_segment(struct tail *t, size_t i)
 
 	if (rc)
 		return rc;
-	if (t->ours && same_log(h->log_uuid, v->log_uuid) && end <= v->lsn)
-		end = c.last; /* the volume has those */
+	if (t->ours && same_log(h->log_uuid, v->log_uuid) && c.n && h->first_lsn <= v->lsn)
+		t->forked = true;
+	if (t->ours && !t->forked && same_log(h->log_uuid, v->log_uuid) && end <= v->lsn)
+		end = c.last; /* nothing in it */
 	if (c.last > end)
 		end = c.last;
 	if (end < h->first_lsn) { /* nothing in it was ever promised */
@@ -366,7 +370,7 @@ static int place_segment(struct tail *t, size_t i)
 		t->reach = owed(t, i);
 	if (h->first_lsn > 0 && t->reach < h->first_lsn - 1) /* all before it was durable when it was begun */
 		t->reach = h->first_lsn - 1;
-	if (h->first_lsn != v->lsn + 1)
+	if (h->first_lsn != v->lsn + 1 || t->forked)
 		return salvage_segment(t, i);
 	rc = adopt_segment(v, s);
 	return rc == 1 ? salvage_segment(t, i) : rc ? rc : keep_rest(t, i);
@@ -404,7 +408,11 @@ static void judge(struct tail *t)
 
 	if (t->ours && marked && same_log(t->mark_log, v->log_uuid) && t->reach < t->mark_lsn)
 		t->reach = t->mark_lsn;
-	if (t->ours && t->reach > v->lsn) {
+	if (t->forked) {
+		if (t->lost)
+			snprintf(v->lost, sizeof v->lost, "a copy of this cache directory has served the volume since: %" PRIu64 " operations acknowledged here are not "
+				 "part of it: see clonefs salvage", t->lost);
+	} else if (t->ours && t->reach > v->lsn) {
 		t->damage = true;
 		t->lost = t->reach - v->lsn;
 		snprintf(v->lost, sizeof v->lost, "the local disk has damaged operations %" PRIu64 " to %" PRIu64 " before the store had them: see the log and clonefs "

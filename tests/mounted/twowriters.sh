@@ -19,6 +19,10 @@ check "alpha mounts" vol_mount alpha "$W/a"
 check "alpha writes" write_file "$W/a/before" one
 check "alpha's writing is in the store" clonefs sync "$W/a"
 refuses "beta is refused while alpha lives" "takeover" 3 vol_mount beta "$W/b"
+# With a copy of alpha's cache directory it is not alpha, and needs no less to be told to take over.
+cp -a "$W/cache-alpha" "$W/cache-beta"
+refuses "so is it with a copy of its cache directory" "takeover" 3 vol_mount beta "$W/b"
+rm -rf "$W/cache-beta"
 alpha=$(mount_pid "$W/a")
 # Acknowledged locally and, frozen at once, not sent: that is the tail which a takeover must put aside. The window is a second.
 write_file "$W/a/tail" "not sent"

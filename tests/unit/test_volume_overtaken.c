@@ -220,11 +220,72 @@ static void test_tail_after_anothers_epoch(void **state)
 	race_end(&r);
 }
 
+/*
+ * An image of a machine cannot be told from the machine: its cache directory is a copy, with the same log and the same machine's ID. What the one had not sent when
+ * the other served does not go on from what that did, whatever their numbers are.
+ */
+static void test_image_served_meanwhile(void **state)
+{
+	struct world *w = *state;
+	struct volume_cred cred = { 0 };
+	struct volume_options o;
+	struct volume_attr attr;
+	struct hook h;
+	struct vol t;
+	char cmd[400];
+	uint64_t base, n;
+	int rc;
+
+	hook_init(&h, w, hook_away_cuts);
+	vol_options(&o, "a");
+	o.max_lag_ms = UINT64_MAX;
+	world_must_open(&t, w, &h.s, "a", &o);
+	file_put(&t, "kept", 1000, 1);
+	assert_int_equal(vol_close(&t, true), 0);
+	snprintf(cmd, sizeof cmd, "cp -a %s/a %s/image", w->base, w->base);
+	assert_int_equal(system(cmd), 0);
+
+	/* Two segments that the store does not get: of one operation, and of the next two. */
+	world_must_open(&t, w, &h.s, "a", &o);
+	base = vol_status(&t).lsn;
+	atomic_store(&h.away, true);
+	VOL_CALL(rc, q, volume_mknod(t.v, VOLUME_ROOT_INO, "a", 1, S_IFREG | 0600, 0, &cred, &attr, q));
+	assert_int_equal(rc, 0);
+	assert_int_equal(vol_fsync(&t), 0);
+	assert_int_equal(vol_status(&t).lsn, base + 1);
+	usleep(500000); /* a cut ends its segment */
+	VOL_CALL(rc, q, volume_write(t.v, attr.ino, 0, (const uint8_t *)"of a", 4, false, false, q));
+	assert_int_equal(rc, 0);
+	assert_int_equal(vol_fsync(&t), 0);
+	assert_true(vol_status(&t).lsn > base + 1);
+	assert_int_not_equal(vol_close(&t, false), -1);
+
+	/* The image serves, and gives the number of the first of them to something else. */
+	atomic_store(&h.away, false);
+	world_must_open(&t, w, &h.s, "image", &o);
+	assert_int_equal(vol_status(&t).lsn, base);
+	VOL_CALL(rc, q, volume_mknod(t.v, VOLUME_ROOT_INO, "q", 1, S_IFREG | 0600, 0, &cred, &attr, q));
+	assert_int_equal(rc, 0);
+	assert_int_equal(vol_close(&t, true), 0);
+
+	world_must_open(&t, w, &h.s, "a", &o);
+	file_check(&t, "kept", 1000, 1);
+	assert_int_equal(volume_lookup(t.v, VOLUME_ROOT_INO, "a", 1, &attr), -ENOENT);
+	assert_int_equal(volume_lookup(t.v, VOLUME_ROOT_INO, "q", 1, &attr), 0);
+	assert_int_equal(attr.size, 0); /* no byte of a's */
+	assert_int_equal(vol_status(&t).lsn, base + 1);
+	n = vol_status(&t).lost_operations;
+	assert_true(n >= 2);
+	assert_non_null(strstr(vol_status(&t).found_lost, "copy of this cache directory"));
+	assert_int_equal(vol_close(&t, true), 0);
+}
+
 int main(int argc, char **argv)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_late_candidate_seals_nobody_newer, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(test_tail_after_anothers_epoch, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_image_served_meanwhile, world_setup, world_teardown),
 	};
 
 	cmocka_set_test_filter(argc > 1 ? argv[1] : NULL);
