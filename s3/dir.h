@@ -21,7 +21,7 @@
 #define DIR_OWN ".clonelove"
 #define DIR_NAME_MAX 255
 
-enum { DIR_ETAGS = 1024, DIR_DURABLE = 256 };
+enum { DIR_ETAGS = 1024, DIR_DURABLE = 256, DIR_SUSPECTS = 64 };
 
 struct dir_version { /* what changes whenever a file's content does */
 	uint64_t dev, ino, size;
@@ -61,6 +61,8 @@ struct dir {
 	int own_fd;           /* DIR_OWN, -1 until the first write */
 	struct { struct dir_version version; char etag[ETAG_HEX + 1]; } etags[DIR_ETAGS];
 	struct { uint64_t ino; int64_t btime_s; uint32_t btime_ns; } durable[DIR_DURABLE];
+	struct { uint64_t dev, ino; } suspect[DIR_SUSPECTS]; /* directories of which a sync failed, ever */
+	unsigned suspects;    /* above DIR_SUSPECTS: all are */
 };
 
 /* --- dir_fs.c --- */
@@ -69,6 +71,11 @@ struct dir {
 int dir_root(struct dir *d, bool create, int *ret_fd);
 /* DIR_OWN's, made with the root where missing. */
 int dir_own(struct dir *d, int *ret_fd);
+/*
+ * Syncs a directory. changed: what is to last was changed by the caller, after `fd` was opened; else it was there already, and then a
+ * directory of which a sync ever failed is answered with -EIO, since a sync that comes after says nothing of it (D2).
+ */
+int dir_sync(struct dir *d, int fd, bool changed);
 /* Whether the root has been removed under us: then nothing found missing is missing, and nothing can be written. */
 bool dir_is_gone(struct dir *d);
 /* Removes what writers that died left in DIR_OWN. */

@@ -35,14 +35,48 @@ static int open_dir_at(int fd, const char *path)
 	return ret < 0 ? -errno : ret;
 }
 
-static int sync_fd(int fd)
+/* Lock held. */
+static bool is_suspect(const struct dir *d, const struct stat *st)
 {
-	return fsync(fd) ? -errno : 0;
+	for (unsigned i = 0; i < d->suspects && i < DIR_SUSPECTS; i++)
+		if (d->suspect[i].dev == st->st_dev && d->suspect[i].ino == st->st_ino)
+			return true;
+	return d->suspects > DIR_SUSPECTS;
 }
 
-/* Syncs the directory that holds the root, so that the root's own name lasts. */
-static int sync_above_root(const char *path)
+/* Lock held. */
+static int sync_locked(struct dir *d, int fd, int sync_rc, bool changed)
 {
+	struct stat st;
+
+	if (fstat(fd, &st))
+		return -errno;
+	if (!sync_rc) /* looked at after the sync: whoever got the error for a name that we found has told by now */
+		return !changed && is_suspect(d, &st) ? -EIO : 0;
+	if (!is_suspect(d, &st)) {
+		if (d->suspects < DIR_SUSPECTS) {
+			d->suspect[d->suspects].dev = st.st_dev;
+			d->suspect[d->suspects].ino = st.st_ino;
+		}
+		d->suspects++;
+	}
+	return sync_rc;
+}
+
+int dir_sync(struct dir *d, int fd, bool changed)
+{
+	int rc = fsync(fd) ? -errno : 0;
+
+	pthread_mutex_lock(&d->lock);
+	rc = sync_locked(d, fd, rc, changed);
+	pthread_mutex_unlock(&d->lock);
+	return rc;
+}
+
+/* Syncs the directory that holds the root, so that the root's own name lasts. Lock held. made: the root was made just now. */
+static int sync_above_root(struct dir *d, bool made)
+{
+	const char *path = d->path;
 	char above[PATH_MAX];
 	char *slash;
 	int fd, rc;
@@ -56,8 +90,10 @@ static int sync_above_root(const char *path)
 	fd = open_dir_at(AT_FDCWD, above);
 	if (fd < 0)
 		return fd;
-	rc = sync_fd(fd);
+	rc = sync_locked(d, fd, fsync(fd) ? -errno : 0, made);
 	close(fd);
+	if (rc && made)
+		rmdir(path); /* so that it is made again, see step_down */
 	return rc;
 }
 
@@ -67,10 +103,12 @@ int dir_root(struct dir *d, bool create, int *ret_fd)
 
 	pthread_mutex_lock(&d->lock);
 	if (d->root_fd < 0) {
-		if (create && mkdir(d->path, DIR_MODE) && errno != EEXIST)
+		bool made = create && mkdir(d->path, DIR_MODE) == 0;
+
+		if (create && !made && errno != EEXIST)
 			rc = -errno;
 		else if (create)
-			rc = sync_above_root(d->path); /* also when another made it: it may not have come to that */
+			rc = sync_above_root(d, made); /* also when another made it: it may not have come to that */
 		if (!rc)
 			rc = open_dir_at(AT_FDCWD, d->path);
 		if (rc >= 0) {
@@ -234,21 +272,24 @@ static void durable_remember(struct dir *d, int fd)
 
 /*
  * One step down a path, making the directory where missing. In a directory already durable only the step's own name needs its
- * parent synced. Whoever finds a directory that another just made syncs too: the other may not have come to it.
+ * parent synced. Whoever finds a directory that another just made syncs too: the other may not have come to it. One whose name
+ * could not be synced goes again if it is empty, so that the next one is made, and its name dirty, anew.
  */
 static int step_down(struct dir *d, int fd, const char *name, int *ret_fd)
 {
+	bool made = mkdirat(fd, name, DIR_MODE) == 0;
 	int rc, sub;
 
-	if (mkdirat(fd, name, DIR_MODE) && errno != EEXIST)
+	if (!made && errno != EEXIST)
 		return -errno;
 	sub = open_dir_at(fd, name);
 	if (sub < 0)
 		return sub;
 	if (!durable_known(d, sub)) {
-		rc = sync_fd(fd);
+		rc = dir_sync(d, fd, made);
 		if (rc) {
 			close(sub);
+			unlinkat(fd, name, AT_REMOVEDIR);
 			return rc;
 		}
 		durable_remember(d, sub);

@@ -8,6 +8,9 @@
  * Locks: a compare-and-swap holds its key's lock alone from the comparison to the rename. Whatever else replaces or removes
  * that object holds it shared. A create needs none: while there is something to compare with, it cannot succeed.
  *
+ * A sync that failed is reported once; what it was to write may be lost, though the next one succeeds. So what a directory held when
+ * a sync of it failed is never taken for durable because of another sync: an object there is made anew before anything relies on it.
+ *
  * Directories come and go with their objects: one may vanish between finding it and using it, then all starts anew.
  */
 #include <errno.h>
@@ -98,10 +101,75 @@ static int make_way(struct dir *d, struct store_req *r)
 	return store_fail(r, ERR_UNSUPPORTED, "a directory store cannot hold both \"%.100s\" and keys below it", r->key);
 }
 
+/* Replaces an object by an equal one, whose name is dirty again where it was lost: under the lock, so that nothing comes between. */
+static int remake(struct dir *d, const char *key, int own, int parent)
+{
+	struct etag_state *e = NULL;
+	char etag[ETAG_HEX + 1];
+	struct dir_temp t;
+	struct stat st;
+	int fd, rc = dir_object_open(d, key, &fd, &st);
+
+	if (rc)
+		return rc;
+	rc = dir_temp_make(d, &t);
+	if (rc) {
+		close(fd);
+		return rc;
+	}
+	e = etag_begin();
+	rc = e == NULL ? -ENOMEM : write_copy(t.fd, fd, (uint64_t)st.st_size, e);
+	if (rc) {
+		etag_free(e);
+	} else {
+		struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, st.st_mtim };
+
+		etag_end(e, etag);
+		rc = futimens(t.fd, times) ? -errno : 0; /* its age says who is alive */
+		dir_etag_attach(t.fd, etag);
+		if (!rc && (fsync(t.fd) || renameat(own, t.name, parent, dir_leaf(key))))
+			rc = -errno;
+	}
+	if (rc)
+		dir_temp_unname(d, &t);
+	close(t.fd);
+	close(fd);
+	return rc;
+}
+
+/*
+ * What we are about to tell of an object that is there must still be so after a crash, though its writer may not have come to the
+ * sync, or was told that it failed.
+ */
+static int make_durable(struct dir *d, const char *key, int parent)
+{
+	int own, lock, rc = dir_sync(d, parent, false);
+
+	if (rc != -EIO)
+		return rc;
+	rc = dir_own(d, &own);
+	if (!rc)
+		rc = dir_lock(d, key, DIR_LOCK_EXCLUSIVE, &lock);
+	if (rc)
+		return rc;
+	rc = remake(d, key, own, parent);
+	close(lock);
+	return rc ? rc : dir_sync(d, parent, true);
+}
+
+/* A comparison failed, r says how: that too must last before it is told, also where the reason is that there is no object any more. */
+static int refused(struct dir *d, struct store_req *r, const char *key, int parent)
+{
+	int rc = make_durable(d, key, parent);
+
+	return rc ? dir_fail(d, r, rc == -ENOENT ? -EIO : rc, "sync the directory of", key) : ERR_PRECONDITION;
+}
+
 static int publish_create(struct dir *d, struct store_req *r, int own, const char *temp, int parent)
 {
 	const char *leaf = dir_leaf(r->key);
 	struct stat st;
+	int rc;
 
 	if (linkat(own, temp, parent, leaf, 0) == 0)
 		return 0;
@@ -115,9 +183,11 @@ static int publish_create(struct dir *d, struct store_req *r, int own, const cha
 		return -EAGAIN; /* gone again */
 	if (S_ISDIR(st.st_mode))
 		return make_way(d, r);
-	/* What we tell about now must still be there after a crash, though its writer may not have come to that. */
-	if (fsync(parent))
-		return dir_fail(d, r, -errno, "sync the directory of", r->key);
+	rc = make_durable(d, r->key, parent);
+	if (rc == -ENOENT)
+		return -EAGAIN;
+	if (rc)
+		return dir_fail(d, r, rc, "sync the directory of", r->key);
 	return store_fail(r, ERR_PRECONDITION, "there is an object of this key");
 }
 
@@ -149,8 +219,6 @@ static int publish_replace(struct dir *d, struct store_req *r, int own, const ch
 		return dir_fail(d, r, rc, "lock", r->key);
 	if (r->if_match != NULL)
 		rc = compare(d, r, r->key);
-	if (rc == ERR_PRECONDITION && fsync(parent)) /* as in publish_create */
-		rc = dir_fail(d, r, -errno, "sync the directory of", r->key);
 	if (!rc && renameat(own, temp, parent, dir_leaf(r->key))) {
 		if (errno == ENOENT)
 			rc = -EAGAIN;
@@ -160,7 +228,7 @@ static int publish_replace(struct dir *d, struct store_req *r, int own, const ch
 			rc = dir_fail(d, r, -errno, "write", r->key);
 	}
 	close(lock);
-	return rc;
+	return rc == ERR_PRECONDITION ? refused(d, r, r->key, parent) : rc;
 }
 
 /* Gives the synced temporary file the name. *ret_named: whether it still has its temporary one. */
@@ -188,9 +256,12 @@ static int publish(struct dir *d, struct store_req *r, const struct dir_temp *t,
 		if (!rc) {
 			*ret_named = r->op == STORE_PUT && r->if_none_match;
 			r->ambiguous = true; /* until its name is durable */
-			rc = fsync(parent) ? dir_fail(d, r, -errno, "sync the directory of", r->key) : 0;
-			if (!rc)
+			rc = dir_sync(d, parent, true);
+			if (rc)
+				dir_fail(d, r, rc, "sync the directory of", r->key);
+			else
 				r->ambiguous = false;
+			rc = rc ? r->result : 0;
 		}
 		close(parent);
 		if (rc != -EAGAIN || dir_is_gone(d))
@@ -258,7 +329,7 @@ int dir_put(struct dir *d, struct store_req *r)
 
 		rc = dir_parent(d, r->key, true, &parent);
 		if (!rc) {
-			rc = fsync(parent) ? -errno : 0;
+			rc = make_durable(d, r->key, parent);
 			close(parent);
 		}
 		if (!rc)
@@ -284,8 +355,8 @@ int dir_copy(struct dir *d, struct store_req *r)
 	return rc;
 }
 
-/* Removes one name. What is not there, or is no object, is no error. */
-static int delete_one(struct dir *d, struct store_req *r, const char *key, int parent)
+/* Removes one name. What is not there, or is no object, is no error; *io_all: turns false then. */
+static int delete_one(struct dir *d, struct store_req *r, const char *key, int parent, bool *io_all)
 {
 	int lock, rc = dir_lock(d, key, r->if_match != NULL ? DIR_LOCK_EXCLUSIVE : DIR_LOCK_SHARED, &lock);
 
@@ -296,6 +367,7 @@ static int delete_one(struct dir *d, struct store_req *r, const char *key, int p
 	if (!rc && unlinkat(parent, dir_leaf(key), 0)) {
 		struct stat st;
 
+		*io_all = false;
 		rc = -errno;
 		if (rc == -ENOENT || rc == -EISDIR ||
 		    (rc == -EPERM && fstatat(parent, dir_leaf(key), &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISDIR(st.st_mode)))
@@ -317,16 +389,23 @@ static bool same_parent(const char *a, const char *b)
 /* Deletes the keys [from, to), all in one directory, with one sync; then the directory, if it is empty now. */
 static int delete_group(struct dir *d, struct store_req *r, size_t from, size_t to)
 {
-	int parent, rc = dir_parent(d, r->keys[from], false, &parent);
+	int parent, sync_rc, rc = dir_parent(d, r->keys[from], false, &parent);
+	bool all = true;
 
 	if ((rc == -ENOENT && !dir_is_gone(d)) || rc == -ENOTDIR)
 		return r->if_match != NULL ? compare(d, r, r->keys[from]) : 0;
 	if (rc)
 		return dir_fail(d, r, rc, "delete", r->keys[from]);
 	for (size_t i = from; i < to && !rc; i++)
-		rc = delete_one(d, r, r->keys[i], parent);
-	if (rc != ERR_PRECONDITION && fsync(parent) && !rc)
-		rc = dir_fail(d, r, -errno, "sync the directory of", r->keys[from]);
+		rc = delete_one(d, r, r->keys[i], parent, &all);
+	if (rc == ERR_PRECONDITION) {
+		rc = refused(d, r, r->keys[from], parent);
+		close(parent);
+		return rc;
+	}
+	sync_rc = dir_sync(d, parent, all);
+	if (!rc && sync_rc)
+		rc = dir_fail(d, r, sync_rc, "sync the directory of", r->keys[from]);
 	close(parent);
 	if (!rc)
 		dir_prune_up(d, r->keys[from]);

@@ -4,7 +4,8 @@
  * The system calls it makes are caught here. A model keeps what is not durable yet: files written but not synced, directories
  * whose names changed but were not synced. Checked are the rules D1 to D4 of s3/DESIGN.md: no name for unsynced content,
  * nothing acknowledged with anything unsynced on its path. Then each call in turn is made to fail, and in turn is the last one
- * the process ever makes.
+ * the process ever makes. A directory whose sync failed has lost the names that were dirty then: later syncs succeed, as a kernel's
+ * do that reported its error once, but bring none of them to the disk; only changing a name again makes it dirty anew.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -25,6 +26,7 @@
 #include <cmocka.h>
 
 #include "../lib/dir_fixture.h"
+#include "hash.h"
 
 enum { DIRTY_MAX = 64 };
 
@@ -33,9 +35,10 @@ static struct {
 	bool armed;           /* count, fail and keep the model */
 	int calls;            /* since armed */
 	int fail_at, fail_errno; /* this call fails; 0 = none */
+	int fail_syncs;       /* from there on, so many syncs fail, and what else there is succeeds; 0 = the call alone */
 	int die_at;           /* the process ends at this call: before it is made */
 	uint64_t own;         /* the store's own directory: its names need not last */
-	uint64_t dirty[DIRTY_MAX];
+	struct { uint64_t ino, name; bool lost; } dirty[DIRTY_MAX]; /* a file's content (name 0), or a name in a directory */
 	const char *violation;
 } model = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -48,21 +51,51 @@ static uint64_t inode_at(int fd, const char *path)
 	return (uint64_t)st.st_ino;
 }
 
+static uint64_t name_of(const char *name)
+{
+	return hash_xxh3(name, strlen(name), 0) | 1;
+}
+
+/* A sync of it succeeded: what an earlier one lost is clean to the kernel, and so not written by this one. */
 static void clean(uint64_t ino)
 {
 	for (int i = 0; i < DIRTY_MAX; i++)
-		if (model.dirty[i] == ino)
-			model.dirty[i] = 0;
+		if (model.dirty[i].ino == ino && !model.dirty[i].lost)
+			model.dirty[i].ino = 0;
 }
 
-static void soil(uint64_t ino)
+static void lose(uint64_t ino)
 {
-	if (!model.armed || ino == model.own)
-		return;
-	clean(ino);
 	for (int i = 0; i < DIRTY_MAX; i++)
-		if (model.dirty[i] == 0) {
-			model.dirty[i] = ino;
+		if (model.dirty[i].ino == ino)
+			model.dirty[i].lost = true;
+}
+
+/* It is gone, and nothing of it need last. */
+static void forget(uint64_t ino)
+{
+	for (int i = 0; i < DIRTY_MAX; i++)
+		if (model.dirty[i].ino == ino)
+			model.dirty[i].ino = 0;
+}
+
+static void forget_name(uint64_t ino, uint64_t name)
+{
+	for (int i = 0; i < DIRTY_MAX; i++)
+		if (model.dirty[i].ino == ino && model.dirty[i].name == name)
+			model.dirty[i].ino = 0;
+}
+
+static void soil(uint64_t ino, uint64_t name)
+{
+	if (!model.armed || ino == 0 || ino == model.own)
+		return;
+	forget_name(ino, name);
+	for (int i = 0; i < DIRTY_MAX; i++)
+		if (model.dirty[i].ino == 0) {
+			model.dirty[i].ino = ino;
+			model.dirty[i].name = name;
+			model.dirty[i].lost = false;
 			return;
 		}
 	abort();
@@ -71,7 +104,7 @@ static void soil(uint64_t ino)
 static bool is_dirty(uint64_t ino)
 {
 	for (int i = 0; i < DIRTY_MAX; i++)
-		if (ino != 0 && model.dirty[i] == ino)
+		if (ino != 0 && model.dirty[i].ino == ino)
 			return true;
 	return false;
 }
@@ -79,7 +112,7 @@ static bool is_dirty(uint64_t ino)
 static bool any_dirty(void)
 {
 	for (int i = 0; i < DIRTY_MAX; i++)
-		if (model.dirty[i] != 0)
+		if (model.dirty[i].ino != 0)
 			return true;
 	return false;
 }
@@ -93,7 +126,7 @@ static bool enter(void)
 	model.calls++;
 	if (model.calls == model.die_at)
 		_exit(33);
-	if (model.calls != model.fail_at)
+	if (model.calls != model.fail_at || model.fail_syncs > 0)
 		return false;
 	errno = model.fail_errno;
 	return true;
@@ -114,8 +147,15 @@ int fsync(int fd)
 {
 	long rc = enter() ? -1 : 0; /* the disk itself is spared: what counts is that it was asked */
 
+	if (rc == 0 && model.armed && model.fail_syncs > 0 && model.calls >= model.fail_at) {
+		model.fail_syncs--;
+		errno = model.fail_errno;
+		rc = -1;
+	}
 	if (rc == 0)
 		clean(inode_at(fd, ""));
+	else
+		lose(inode_at(fd, ""));
 	return (int)leave(rc);
 }
 
@@ -134,7 +174,7 @@ ssize_t write(int fd, const void *p, size_t len)
 	long rc = enter() ? -1 : syscall(SYS_write, fd, p, len > 1 && model.armed ? len / 2 + 1 : len); /* and short ones */
 
 	if (rc > 0)
-		soil(inode_at(fd, ""));
+		soil(inode_at(fd, ""), 0);
 	return leave(rc);
 }
 
@@ -147,7 +187,7 @@ int linkat(int from, const char *old, int to, const char *new, int flags)
 			model.violation = "a name was linked to unsynced content";
 		rc = syscall(SYS_linkat, from, old, to, new, flags);
 		if (rc == 0)
-			soil(inode_at(to, ""));
+			soil(inode_at(to, ""), name_of(new));
 	}
 	return (int)leave(rc);
 }
@@ -161,7 +201,7 @@ int renameat(int from, const char *old, int to, const char *new)
 			model.violation = "a name was given to unsynced content";
 		rc = syscall(SYS_renameat2, from, old, to, new, 0);
 		if (rc == 0)
-			soil(inode_at(to, ""));
+			soil(inode_at(to, ""), name_of(new));
 	}
 	return (int)leave(rc);
 }
@@ -171,7 +211,7 @@ int mkdirat(int fd, const char *path, mode_t mode)
 	long rc = enter() ? -1 : syscall(SYS_mkdirat, fd, path, mode);
 
 	if (rc == 0)
-		soil(strcmp(path, DIR_OWN) == 0 ? 0 : inode_at(fd, ""));
+		soil(strcmp(path, DIR_OWN) == 0 ? 0 : inode_at(fd, ""), name_of(path));
 	return (int)leave(rc);
 }
 
@@ -191,9 +231,11 @@ int unlinkat(int fd, const char *path, int flags)
 			rc = syscall(SYS_unlinkat, fd, path, flags);
 		}
 		if (rc == 0)
-			clean(ino);
-		if (rc == 0 && !(flags & AT_REMOVEDIR))
-			soil(inode_at(fd, ""));
+			forget(ino);
+		if (rc == 0 && (flags & AT_REMOVEDIR))
+			forget_name(inode_at(fd, ""), name_of(path));
+		else if (rc == 0)
+			soil(inode_at(fd, ""), name_of(path));
 	}
 	return (int)leave(rc);
 }
@@ -229,7 +271,7 @@ static void arm(struct store *s)
 	if (s != NULL)
 		model.own = inode_at(AT_FDCWD, path_of(DIR_OWN));
 	memset(model.dirty, 0, sizeof(model.dirty));
-	model.calls = model.fail_at = model.die_at = 0;
+	model.calls = model.fail_at = model.fail_syncs = model.die_at = 0;
 	model.violation = NULL;
 	model.armed = true;
 	pthread_mutex_unlock(&model.lock);
@@ -450,6 +492,53 @@ static void test_each_call_fails(void **state)
 	assert_true(tried > 150);
 }
 
+/*
+ * Each sync fails, one or two in a row, and the caller asks again, as all of ours do, until it is told that the object is there. Then it
+ * is on the disk, and no sync that came after the one that failed is taken for proof.
+ */
+static void test_failed_sync_is_not_forgotten(void **state)
+{
+	int believed = 0, refused = 0;
+
+	(void)state;
+	for (size_t i = 0; i < CL_ARRAY_LEN(steps); i++)
+		for (int in_a_row = 1; in_a_row <= 2; in_a_row++)
+			for (int at = 1;; at++) {
+				const struct step *p = &steps[i];
+				char etag[STORE_ETAG_MAX], what[128];
+				struct store *s = begin(etag);
+				bool ambiguous, failed;
+				int rc = ERR_UNAVAILABLE;
+
+				arm(s);
+				model.fail_at = at;
+				model.fail_errno = EIO;
+				model.fail_syncs = in_a_row;
+				for (int tries = 0; tries < 4 && rc == ERR_UNAVAILABLE; tries++)
+					rc = carry_out(s, p, etag, &ambiguous);
+				failed = model.fail_syncs == 0;
+				snprintf(what, sizeof(what), "step %zu, asked again after %d syncs failed from call %d on", i, in_a_row, at);
+				if (rc == p->want || rc == ERR_PRECONDITION) {
+					check_durable(what);
+					believed += failed;
+				} else {
+					refused += failed;
+					if (rc != ERR_UNAVAILABLE || p->op != STORE_DELETE)
+						fail_msg("%s: %s", what, err_text(rc));
+				}
+				disarm();
+				store_close(s);
+				if (rc == p->want || rc == ERR_PRECONDITION)
+					assert_int_equal(content(p->key), after(p));
+				check_bystanders();
+				end(open_store());
+				if (!failed)
+					break;
+			}
+	assert_true(believed > 60);
+	assert_true(refused > 0);
+}
+
 /* The process ends at each call: the object is the old one or the new one, and the next opener cleans up. */
 static void test_each_call_is_the_last(void **state)
 {
@@ -497,6 +586,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_durable_when_acknowledged, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_others_unsynced, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_each_call_fails, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_failed_sync_is_not_forgotten, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_each_call_is_the_last, setup, teardown),
 	};
 
