@@ -416,6 +416,23 @@ static void change_places(struct tree *t, struct env *env, struct apply_item *i,
 		settle(t, env, i, made, f);
 }
 
+static int note_any(void *user, const char *name, size_t len, const struct tree_stat *st)
+{
+	(void)name;
+	(void)len;
+	(void)st;
+	*(bool *)user = true;
+	return 1;
+}
+
+/* A directory that holds something, what is ignored for example, would take it out of its place for a moment, and come back with it. */
+static bool is_full(struct tree *t, const struct apply_item *i)
+{
+	bool full = false;
+
+	return i->disk->kind == ENTRY_DIR && t->list(t, i->path, note_any, &full) >= 0 && full;
+}
+
 static void place_over(struct tree *t, struct env *env, struct apply_item *i, const struct index_stat *made, struct tree_file *f)
 {
 	struct held h;
@@ -423,6 +440,12 @@ static void place_over(struct tree *t, struct env *env, struct apply_item *i, co
 	/* It may be thrown away, and for that nothing will do but its content where there is any doubt: somebody might have set the time back. */
 	if (hold_disk(t, i, i->young, &h) != APPLY_DONE) {
 		t->remove_temp(t, i->made);
+		return;
+	}
+	if (is_full(t, i)) {
+		t->remove_temp(t, i->made);
+		i->outcome = APPLY_STRANGE;
+		let_go(t, &h);
 		return;
 	}
 	change_places(t, env, i, made, f, &h);

@@ -597,7 +597,7 @@ static bool is_wanted(struct index_txn *t, const struct fetch *f)
 	bool yes;
 
 	index_record_init(&r);
-	yes = index_get(t, f->path, strlen(f->path), &r) == 0 && !r.held && !r.known.deleted && r.known.kind == ENTRY_FILE &&
+	yes = index_get(t, f->path, strlen(f->path), &r) == 0 && !r.held && !r.left_out && !r.known.deleted && r.known.kind == ENTRY_FILE &&
 	      r.known.size == f->want.size && memcmp(r.known.hash, f->want.hash, HASH_BYTES) == 0;
 	index_record_free(&r);
 	return yes;

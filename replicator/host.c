@@ -534,6 +534,10 @@ static int check_first(struct host *h, const struct host_options *o)
 		rc = link_check_call(o->address);
 	if (!rc && o->listen)
 		rc = link_check_listen(o->listen);
+	if (!rc && o->ignore)
+		rc = ignore_parse("ignore", o->ignore, strlen(o->ignore), &h->ignore);
+	if (!rc && h->ignore && ignore_needs_kind(h->ignore))
+		rc = err_set(ERR_CONFIG, "a pattern that keeps directories alone (!x/) is none that can be gone by");
 	if (rc)
 		return rc;
 	if (!realpath(o->dir, dir) || stat(dir, &st))
@@ -611,6 +615,7 @@ static int start(struct host *h, const struct host_options *o)
 	h->watch = watch;
 	pthread_mutex_unlock(&h->mu);
 	tell_limit(h);
+	no.ignore = h->ignore;
 	no.tree = h->tree;
 	no.index = h->index;
 	memcpy(no.node, node_key_public(h->key), sizeof no.node);
@@ -707,6 +712,7 @@ void host_stop(struct host *h)
 		h->tree->free(h->tree);
 	node_key_free(h->key);
 	keys_free(h->keys);
+	ignore_free(h->ignore);
 	host_members_free(h);
 	admit_free(h->admit);
 	pthread_cond_destroy(&h->answered);

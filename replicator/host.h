@@ -33,6 +33,7 @@ struct host_options {
 	uint64_t trash_keep_ns;        /* how long the trash keeps what it has, by its own clock (trash.h); 0 = 30 days */
 	uint64_t trash_most_bytes;     /* over that the oldest go earlier, but for what is younger than a day; 0 = no limit */
 	uint64_t limit_rate;           /* bytes of contents sent a second, to all together; 0 = no limit */
+	const char *ignore;            /* what is left alone: patterns (ignore.h), one a line; NULL = nothing. Other ones than last time hold from this start on */
 	uint64_t index_map_bytes;      /* 0 = a terabyte: the most the index may grow to */
 };
 

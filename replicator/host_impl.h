@@ -76,6 +76,7 @@ struct host {
 	bool stopping, core_over, blind;
 	struct node_status status;
 	struct frame_hello hello;
+	struct ignore *ignore;         /* NULL: none */
 };
 
 /* --- host.c --- */

@@ -158,6 +158,24 @@ bool ignore_match(const struct ignore *g, const char *path, size_t len, bool is_
 	return left_out(g, path, len, is_dir);
 }
 
+bool ignore_leaves_out(const struct ignore *g, const char *path, size_t len)
+{
+	return g && len && ignore_match(g, path, len, true);
+}
+
+bool ignore_needs_kind(const struct ignore *g)
+{
+	for (size_t i = 0; i < g->count; i++)
+		if (g->p[i].back && g->p[i].dirs)
+			return true;
+	return false;
+}
+
+bool ignore_is_empty(const struct ignore *g)
+{
+	return g->count == 0;
+}
+
 /* --- parsing --- */
 
 static size_t without_trailing_spaces(const char *s, size_t len)

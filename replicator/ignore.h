@@ -6,7 +6,6 @@
  * alone; a slash anywhere else ties the pattern to the root, else it matches at every depth; *, ? and [...] do not match a slash; ** does as in
  * gitignore(5): leading, trailing, and as a whole part in the middle. The last pattern that matches decides.
  *
- * All members of a cluster must have the same patterns: ignore_hash tells whether they do.
  * Immutable after parsing: any number of threads.
  */
 #ifndef CLONELOVE_IGNORE_H
@@ -26,6 +25,13 @@ void ignore_free(struct ignore *g); /* NULL is fine */
 
 /* Is this path left out, by itself or with a directory above it? */
 bool ignore_match(const struct ignore *g, const char *path, size_t len, bool is_dir);
+/*
+ * The same by the path alone, whatever lies there (DESIGN.md, "Ignored paths"): what leaves out a directory leaves out anything of its name. g: NULL = no patterns.
+ * ignore_needs_kind: by these patterns that cannot be told, as one of them keeps nothing but directories (!x/).
+ */
+bool ignore_leaves_out(const struct ignore *g, const char *path, size_t len);
+bool ignore_needs_kind(const struct ignore *g);
+bool ignore_is_empty(const struct ignore *g);
 
 /* The same patterns, the same hash. ret: HASH_BYTES. */
 void ignore_hash(const struct ignore *g, uint8_t *ret);

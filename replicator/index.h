@@ -4,7 +4,7 @@
  * A record has the newest entry the node knows of, and the entry of what is on the disk. `held` says that they are the same version. From the
  * records follow, kept by index_put in the same transaction and never set by anyone else:
  *   - positions: each change of a record gives it the next number (DESIGN.md, "What a node knows");
- *   - what is wanted: the records that are not held;
+ *   - what is wanted: the records that are not held, but for what is left out;
  *   - which paths hold a content, and which share an inode;
  *   - the directories whose time on the disk is not the one that is known;
  *   - the sums over the live entries (in memory, made anew at open).
@@ -40,9 +40,15 @@ struct index_record {
 	struct entry disk;
 	struct index_stat stat;   /* of what is there; zeros where nothing is */
 	bool young;               /* so soon after its ctime that a later change, in the same tick of the clock, would not show in it */
+	bool left_out;            /* the path is ignored (index_set_ignore): nothing is known to lie there, nothing is wanted. Set by index_put */
+	bool stale;               /* it was left out, and has not been looked at since: nobody knows when what lies there became what it is */
 	uint64_t holders;         /* not held: a bit for each peer slot that said it holds `known` */
 	uint64_t position;        /* given by index_put */
 };
+
+struct ignore;
+/* Paths that are put from now on are left out by these rules (borrowed; NULL = none). Records that are there stay as they are until they are put. The writer's. */
+void index_set_ignore(struct index *x, const struct ignore *rules);
 
 void index_record_init(struct index_record *r);
 void index_record_free(struct index_record *r); /* leaves an initialised one */

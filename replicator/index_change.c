@@ -1,7 +1,7 @@
 /*
  * index_change.c - storing records, and what follows from them: positions, wanted, contents, inodes, leaves, sums; values and block lists.
  *
- * Invariant: for each record, and for nothing else, there is a P key of its position, an L key, a W key if it is not held, an H key if it
+ * Invariant: for each record, and for nothing else, there is a P key of its position, an L key, a W key if it is not held and not left out, an H key if it
  * is a file on the disk with contents, held or not, a T key if it is a held directory with another time than is known, an I key if it is a file on the disk, a G key if that has a link group, R keys of the contents of more
  * than one block that it has to do with. A list of blocks (B) is there only while an R key of its content is. test_replica_index checks it after every change.
  */
@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "err.h"
+#include "ignore.h"
 #include "index_impl.h"
 
 #define VALUE_NAME_MAX 64u
@@ -82,7 +83,7 @@ static size_t derived(unsigned n, const char *path, size_t len, const struct ind
 		return k + 2;
 	}
 	case 2:
-		return r->held ? 0 : index_key('W', p, out);
+		return r->held || r->left_out ? 0 : index_key('W', p, out);
 	case 3: {
 		const struct entry *e = r->held ? &r->known : r->on_disk ? &r->disk : NULL;
 
@@ -130,9 +131,14 @@ static int change_derived(struct index_txn *t, const char *path, size_t len, con
 	return rc;
 }
 
+static bool is_wanted(const struct index_record *r)
+{
+	return !r->held && !r->left_out;
+}
+
 static uint64_t wanted_bytes(const struct index_record *r)
 {
-	return !r->held && !r->known.deleted ? r->known.size : 0;
+	return is_wanted(r) && !r->known.deleted ? r->known.size : 0;
 }
 
 static int take_out(struct index_txn *t, const char *path, size_t len, const struct index_place *p, const struct index_record *old)
@@ -142,7 +148,7 @@ static int take_out(struct index_txn *t, const char *path, size_t len, const str
 	if (!rc)
 		rc = stage_sum(t, path, len, &old->known, false);
 	t->count--;
-	t->wanted -= !old->held;
+	t->wanted -= is_wanted(old);
 	t->wanted_bytes -= wanted_bytes(old);
 	return rc;
 }
@@ -161,7 +167,7 @@ static int put_in(struct index_txn *t, const char *path, size_t len, const struc
 	if (!rc)
 		rc = stage_sum(t, path, len, &r->known, true);
 	t->count++;
-	t->wanted += !r->held;
+	t->wanted += is_wanted(r);
 	t->wanted_bytes += wanted_bytes(r);
 	return rc;
 }
@@ -227,6 +233,19 @@ int index_get(struct index_txn *t, const char *path, size_t len, struct index_re
 	return rc ? rc : fetch(t, &p, ret);
 }
 
+/* Of an ignored path nothing is known but what others say; of one that was, nothing is known yet. */
+static void leave_out(const struct ignore *rules, const char *path, size_t len, const struct index_record *old, struct index_record *r)
+{
+	r->left_out = ignore_leaves_out(rules, path, len);
+	r->stale |= old->left_out && !r->left_out;
+	if (!r->left_out)
+		return;
+	r->held = r->known.deleted;
+	r->on_disk = r->young = r->stale = false;
+	entry_free(&r->disk);
+	memset(&r->stat, 0, sizeof r->stat);
+}
+
 int index_put(struct index_txn *t, const char *path, size_t len, struct index_record *r)
 {
 	struct index_record old;
@@ -240,6 +259,8 @@ int index_put(struct index_txn *t, const char *path, size_t len, struct index_re
 	rc = index_path_place(t, path, len, true, &p);
 	if (!rc)
 		rc = fetch(t, &p, &old);
+	if (rc == 0 || rc == -ENOENT)
+		leave_out(t->x->ignore, path, len, &old, r);
 	if (rc == 0) {
 		rc = same_news(&old, r, &same);
 		if (!rc)
@@ -248,13 +269,18 @@ int index_put(struct index_txn *t, const char *path, size_t len, struct index_re
 		rc = 0;
 	}
 	r->position = same ? old.position : ++t->position;
-	t->wanted_news |= !same && !r->held;
+	t->wanted_news |= is_wanted(r) && (!same || old.left_out);
 	if (!rc)
 		rc = put_in(t, path, len, &p, r);
 	if (!rc)
 		rc = drop_lists(t, &old);
 	index_record_free(&old);
 	return keep(t, rc);
+}
+
+void index_set_ignore(struct index *x, const struct ignore *rules)
+{
+	x->ignore = rules;
 }
 
 int index_renew(struct index_txn *t, const char *path, size_t len)

@@ -35,6 +35,7 @@ struct index {
 	MDB_dbi dbi;
 	struct sums *sums;
 	uint8_t id[INDEX_ID_BYTES];
+	const struct ignore *ignore;
 	int lock_fd;
 };
 

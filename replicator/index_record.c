@@ -9,6 +9,8 @@
 #define FLAG_ON_DISK 2u
 #define FLAG_STAT 4u
 #define FLAG_YOUNG 8u
+#define FLAG_LEFT_OUT 16u
+#define FLAG_STALE 32u
 
 static const struct index_stat no_stat;
 
@@ -31,7 +33,8 @@ void index_record_encode(const struct index_record *r, struct buf *out)
 	const struct index_stat *s = &r->stat;
 	bool stat = memcmp(s, &no_stat, sizeof *s) != 0, disk = !r->held && r->on_disk;
 
-	buf_u8(out, (uint8_t)((r->held ? FLAG_HELD : 0) | (disk ? FLAG_ON_DISK : 0) | (stat ? FLAG_STAT : 0) | (stat && r->young ? FLAG_YOUNG : 0)));
+	buf_u8(out, (uint8_t)((r->held ? FLAG_HELD : 0) | (disk ? FLAG_ON_DISK : 0) | (stat ? FLAG_STAT : 0) | (stat && r->young ? FLAG_YOUNG : 0) |
+			   (r->left_out ? FLAG_LEFT_OUT : 0) | (r->stale ? FLAG_STALE : 0)));
 	buf_u64(out, r->position);
 	if (!r->held)
 		buf_u64(out, r->holders);
@@ -61,6 +64,8 @@ int index_record_decode(const void *p, size_t len, struct index_record *ret)
 	r.held = flags & FLAG_HELD;
 	r.on_disk = flags & FLAG_ON_DISK;
 	r.young = flags & FLAG_YOUNG;
+	r.left_out = flags & FLAG_LEFT_OUT;
+	r.stale = flags & FLAG_STALE;
 	r.position = cursor_u64(&c);
 	if (!r.held)
 		r.holders = cursor_u64(&c);
@@ -75,7 +80,7 @@ int index_record_decode(const void *p, size_t len, struct index_record *ret)
 		r.stat.uid = cursor_u32(&c);
 		r.stat.gid = cursor_u32(&c);
 	}
-	if (!c.err && ((flags & ~15u) || (r.young && !(flags & FLAG_STAT)) || (r.held && r.on_disk)))
+	if (!c.err && ((flags & ~63u) || (r.young && !(flags & FLAG_STAT)) || (r.held && r.on_disk) || (r.left_out && (r.on_disk || (flags & FLAG_STAT)))))
 		c.err = ERR_CORRUPT;
 	if (!c.err)
 		entry_decode(&c, &r.known);

@@ -158,6 +158,8 @@ int node_look(struct node *n, const char *path, size_t len, bool deep, bool hash
 	uint64_t due = node_now(n) + after_ns;
 	int rc;
 
+	if (ignore_leaves_out(n->o.ignore, path, len))
+		return 0;
 	if (d) {
 		d->deep |= deep;
 		d->hash |= hash;
@@ -184,12 +186,13 @@ int node_look(struct node *n, const char *path, size_t len, bool deep, bool hash
 void node_dirty(struct node *n, const char *path, size_t len, bool deep, bool writing)
 {
 	struct dirty *d;
-	int rc = node_look(n, path, len, deep, false, writing ? NODE_WRITING_NS : 0);
+	int rc = ignore_leaves_out(n->o.ignore, path, len) ? node_glance(n, path, len, 0) :
+		 node_look(n, path, len, deep, false, writing ? NODE_WRITING_NS : 0);
 
 	d = (struct dirty *)(void *)pathmap_get(&n->dirty, path, len);
 	if (rc)
 		node_failed(n, rc);
-	else if (d && !deep) /* deep: to be scanned, nobody knows why */
+	else if (d && !d->glance && !deep) /* deep: to be scanned, nobody knows why */
 		d->told = true;
 	node_pump(n);
 }
@@ -346,7 +349,9 @@ static void end_scan(struct node *n)
 	rc = index_begin(n->o.index, true, &t);
 	if (!rc) {
 		rc = index_value_put(t, VALUE_BOOT, n->o.boot, sizeof n->o.boot);
-		rc = node_commit(n, t, rc ? rc : index_value_put(t, VALUE_SEEN, seen, sizeof seen));
+		if (!rc)
+			rc = index_value_put(t, VALUE_SEEN, seen, sizeof seen);
+		rc = node_commit(n, t, rc ? rc : node_ignore_looked(n, t));
 	}
 	if (rc) {
 		node_failed(n, rc);
@@ -592,6 +597,8 @@ static int recognise(struct node *n, struct index_txn *t, const uint8_t *next)
 		rc = node_members_load(n, t);
 	if (!rc)
 		rc = node_tombs_load(n, t);
+	if (!rc)
+		rc = node_ignore_load(n, t);
 	return rc;
 }
 
@@ -761,6 +768,7 @@ void node_free(struct node *n)
 	node_intents_free(n);
 	node_cuts_free(n);
 	node_tombs_free(n);
+	index_set_ignore(n->o.index, NULL);
 	vector_free(&n->context);
 	members_free(&n->members);
 	free(n);

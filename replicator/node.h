@@ -9,7 +9,7 @@
  * the intentions of applying are in the index before it runs. So what a record says of the disk is true, or known to be in doubt, at every moment, also after a
  * crash.
  *
- * Not in here yet: ignored paths, content inside announcements of others than the maker.
+ * Not in here yet: content inside announcements of others than the maker.
  */
 #ifndef CLONELOVE_NODE_H
 #define CLONELOVE_NODE_H
@@ -18,6 +18,7 @@
 
 #include "env.h"
 #include "frame.h"
+#include "ignore.h"
 #include "index.h"
 #include "members.h"
 #include "trash.h"
@@ -75,6 +76,7 @@ struct node_options {
 	uint64_t trash_most_bytes;         /* 0 = no limit */
 	uint64_t limit_rate;               /* bytes of contents that are sent a second, to all peers together (rate.h); 0 = no limit */
 	uint64_t hash_apart;               /* files of so many bytes are read by jobs of their own; 0 = 8 MiB */
+	const struct ignore *ignore;       /* paths that are left alone (DESIGN.md, "Ignored paths"); NULL = none. Outlives the node */
 	size_t inline_most;                /* bytes of announced contents kept until they are applied; 0 = 32 MiB */
 };
 

@@ -108,6 +108,7 @@ static void unversion(struct entry *e)
 int node_applied(struct node *n, struct index_txn *t, const char *path, size_t len, struct index_record *r, struct entry *e, const struct index_stat *st)
 {
 	(void)n;
+	r->stale = false;
 	set_disk(r, e, st);
 	return index_put(t, path, len, r);
 }
@@ -253,8 +254,8 @@ int node_merge(struct node *n, struct index_txn *t, const char *path, size_t len
 	} else if (!rc) {
 		rc = merge_record(n, t, path, len, &r, e);
 	}
-	*ret_wanted = !rc && !r.held && dot_equal(&r.known.dot, &e->dot);
-	if (!rc && !r.held)
+	*ret_wanted = !rc && !r.held && !r.left_out && dot_equal(&r.known.dot, &e->dot);
+	if (!rc && !r.held && !r.left_out)
 		node_want_soon(n, path, len, &r);
 	entry_free(&x);
 	index_record_free(&r);
@@ -400,7 +401,8 @@ static int found_stranger(struct node *n, struct index_txn *t, const char *path,
 	/* Nothing was believed to be here, and a peer's word of the path came before the scan did: it may well have been here all the time. */
 	bool late = n->scanning && !disk;
 
-	if ((!none && r->known.dot.seq && (n->power || would_claim(n, r))) || (n->joining && (none || !r->known.dot.seq || late || (disk && !disk->dot.seq)))) {
+	/* n->look_stale: nobody knows how old it is: what others know of the path wins, a deletion too. */
+	if ((!none && r->known.dot.seq && (n->power || n->look_stale || would_claim(n, r))) || (n->joining && (none || !r->known.dot.seq || late || (disk && !disk->dot.seq)))) {
 		unversion(e);
 		entry_raise_time(e, none || !r->known.dot.seq ? r->known.dir_s : 0, none || !r->known.dot.seq ? r->known.dir_ns : 0);
 		if (none || !r->known.dot.seq) {
@@ -709,6 +711,8 @@ int node_found(struct node *n, struct index_txn *t, const char *path, struct exa
 	if (none)
 		rc = 0;
 	was = r.stat;
+	n->look_stale = r.stale;
+	r.stale = false; /* not before something is concluded from it */
 	if (!rc && x->verdict == EXAMINE_CHANGED && x->found.kind == ENTRY_FILE)
 		rc = find_group(n, t, path, &r, &x->stat.id, x->found.link);
 	if (!rc && x->verdict == EXAMINE_CHANGED && x->found.kind == ENTRY_FILE)
@@ -719,7 +723,7 @@ int node_found(struct node *n, struct index_txn *t, const char *path, struct exa
 	/* Gone, and not known of: it came and went. */
 	other = (x->verdict != EXAMINE_SAME && x->verdict != EXAMINE_CHANGED) || !had || r.stat.ino != x->stat.id.ino;
 	if (!rc && x->verdict == EXAMINE_SAME && (node_note_time(n, path, &r, &x->stat.id) || memcmp(&r.stat, &x->stat.id, sizeof r.stat) != 0 ||
-						  r.young != x->young)) {
+						  r.young != x->young || n->look_stale)) {
 		r.stat = x->stat.id;
 		r.young = x->young;
 		rc = none ? 0 : index_put(t, path, len, &r);
@@ -737,8 +741,12 @@ int node_found(struct node *n, struct index_txn *t, const char *path, struct exa
 			return rc;
 		}
 	}
-	if (!rc && (x->verdict == EXAMINE_GONE || x->verdict == EXAMINE_OTHER))
-		rc = found_gone(n, t, path, &r);
+	if (!rc && (x->verdict == EXAMINE_GONE || x->verdict == EXAMINE_OTHER)) {
+		if (n->look_stale)
+			rc = index_put(t, path, len, &r);
+		if (!rc)
+			rc = found_gone(n, t, path, &r);
+	}
 	if (!rc && x->verdict == EXAMINE_CHANGED) {
 		rc = has_parent(t, path, &parent);
 		if (!rc && !parent) {

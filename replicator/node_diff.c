@@ -196,7 +196,7 @@ static void leaf_over(struct node *n, struct node_diff *d)
 
 static int add_ours(void *user, const char *path, size_t len, const struct index_record *r)
 {
-	return sides_add(&((struct node_diff *)user)->ours, path, len, &r->known, r->held);
+	return sides_add(&((struct node_diff *)user)->ours, path, len, &r->known, r->held || r->left_out);
 }
 
 static int begin_leaf(struct node *n, struct node_diff *d, uint16_t leaf)

@@ -1,5 +1,5 @@
 /*
- * node_impl.h - the inside of the core: node.c (start, jobs, time), node_intent.c (what applying is about to do), node_change.c (versions), node_members.c (who there is), node_context.c (what is known), node_cut.c (being in sync), node_tombs.c (forgetting deletions),
+ * node_impl.h - the inside of the core: node.c (start, jobs, time), node_intent.c (what applying is about to do), node_change.c (versions), node_members.c (who there is), node_context.c (what is known), node_ignore.c (ignored paths), node_cut.c (being in sync), node_tombs.c (forgetting deletions),
  * node_look.c (examining), node_want.c (what is wanted, applying), node_time.c (times of directories), node_trash.c (the trash), node_missing.c (R5),
  * fetch.c (contents from peers), serve.c (contents for peers), exchange.c (indexes). All of it on the core's thread but the run() of jobs.
  */
@@ -32,6 +32,7 @@ struct dirty { /* a path to look at */
 	struct pathmap_item at;        /* first */
 	uint64_t due_ns, since_ns;     /* since: when it was first found busy, or could not be read; 0 */
 	bool deep, hash;
+	bool glance;                   /* it is ignored: only to see whether it is another name of something that is not */
 	bool name;                     /* because another name of it is looked at */
 	bool first;                    /* the first scan is to look at it */
 	bool held;                     /* it is gone, and nobody is told yet (node_missing.c) */
@@ -171,7 +172,9 @@ struct node {
 	uint64_t scan_us, seen_us;     /* the wall clock when this process began to look through the tree; when that did which was the last to get through */
 	bool look_held;                /* what is being looked at was held back, */
 	bool look_told;                /* was told of by the watcher, */
-	enum node_missing look_word;   /* and this was said about it */
+	enum node_missing look_word;   /* and this was said about it, */
+	bool turned;                   /* this process began with other rules about what is ignored */
+	bool look_stale;               /* and it was left out until this process began */
 	bool look_alone;               /* nothing else is to be looked at, nothing else was found gone with it */
 	bool releasing;                /* what is held back may go */
 	bool halted_missing;
@@ -263,6 +266,14 @@ bool node_knows(struct node *n, const struct dot *d); /* the same outside of a t
 int node_context_lacks(struct node *n, const struct vector *context, struct vector *ret);
 void node_context_due(struct node *n);  /* cuts it, where it is long */
 void node_cut_known(const struct node *n, struct vector *known, const struct dot *own, const struct entry *a, const struct entry *b);
+
+/* --- node_ignore.c --- */
+int node_ignore_load(struct node *n, struct index_txn *t); /* with everything else loaded, before anything is looked at */
+int node_ignore_looked(struct node *n, struct index_txn *t); /* the first scan is over */
+int node_glance(struct node *n, const char *path, size_t len, uint64_t after_ns); /* something was done at an ignored path */
+int node_glanced(struct node *n, struct index_txn *t, const char *path, const struct tree_stat *st); /* NULL: nothing is there */
+/* A listing of a directory shows nothing but what is ignored, or not carried. */
+int node_found_kept(struct node *n, struct index_txn *t, const char *path);
 
 /* --- node_cut.c --- */
 void node_cuts_go_on(struct node *n);

@@ -14,7 +14,7 @@
 
 struct look {
 	char *path;
-	bool deep, have, first, held, told;
+	bool deep, have, first, held, told, glance, there;
 	enum node_missing word;
 	struct index_record record;
 	struct examine_options o;
@@ -105,7 +105,7 @@ static int sync_name(struct tree *t, const char *path)
 
 static bool is_news(const struct look *k)
 {
-	return !k->rc && k->path[0] && (k->x.verdict == EXAMINE_CHANGED || k->x.verdict == EXAMINE_GONE);
+	return !k->rc && k->path[0] && !k->glance && (k->x.verdict == EXAMINE_CHANGED || k->x.verdict == EXAMINE_GONE);
 }
 
 static bool same_dir(const char *a, const char *b)
@@ -161,6 +161,14 @@ static void list_one(struct tree *t, struct look *k)
 		k->rc = 0;
 }
 
+static void glance_at(struct tree *t, struct look *k)
+{
+	k->rc = t->stat(t, k->path, &k->x.stat);
+	k->there = !k->rc;
+	if (k->rc == -ENOENT || k->rc == -ENOTDIR || k->rc == -ELOOP)
+		k->rc = 0;
+}
+
 static void run(struct node_job *j)
 {
 	struct look_job *l = (struct look_job *)(void *)j;
@@ -171,6 +179,10 @@ static void run(struct node_job *j)
 	for (size_t i = 0; i < l->count; i++) {
 		struct look *k = &l->looks[i];
 
+		if (k->glance) {
+			glance_at(t, k);
+			continue;
+		}
 		k->put_off = k->path[0] && !k->held && !k->o.hashed && read >= ENOUGH * l->n->o.hash_apart;
 		if (k->path[0] && !k->put_off)
 			k->rc = examine(t, l->n->o.env, k->path, k->have ? &k->record : NULL, &k->o, &k->x);
@@ -218,6 +230,7 @@ static int compare_names(struct node *n, struct index_txn *t, struct look *k)
 	struct cursor c = cursor_make(k->names.data, k->names.len);
 	char path[ENTRY_PATH_MAX + 1];
 	struct index_record r;
+	bool kept = false, others = false; /* names that are ignored, or not carried; and others */
 	int rc = 0;
 
 	index_record_init(&r);
@@ -234,9 +247,16 @@ static int compare_names(struct node *n, struct index_txn *t, struct look *k)
 			rc = pathmap_add(&s.seen, path, plen, i);
 		if (rc) {
 			free(i);
+			kept |= rc == -ENAMETOOLONG;
 			rc = rc == -ENAMETOOLONG ? 0 : rc;
 			continue;
 		}
+		if (ignore_leaves_out(n->o.ignore, path, plen)) {
+			kept = true;
+			continue;
+		}
+		kept |= !st.carried;
+		others |= st.carried;
 		rc = index_get(t, path, plen, &r);
 		if (!rc)
 			d = node_on_disk(&r);
@@ -256,6 +276,8 @@ static int compare_names(struct node *n, struct index_txn *t, struct look *k)
 	}
 	pathmap_free(&s.seen);
 	index_record_free(&r);
+	if ((!rc || rc == -ENOENT) && kept && !others)
+		rc = node_found_kept(n, t, k->path);
 	return rc == -ENOENT ? 0 : rc;
 }
 
@@ -266,6 +288,8 @@ static int look_later(struct node *n, struct look *k, bool first, uint64_t after
 	struct dirty *d;
 	int rc;
 
+	if (k->glance)
+		return node_glance(n, k->path, len, after_ns);
 	n->look_first = first;
 	rc = node_look(n, k->path, len, k->deep, k->o.hash_anyway, after_ns);
 	d = (struct dirty *)(void *)pathmap_get(&n->dirty, k->path, len);
@@ -372,6 +396,8 @@ static int conclude(struct node *n, struct index_txn *t, struct look *k)
 		rc = look_without(n, t, k, waits(n, k));
 		return rc ? rc : look_failed(n, k);
 	}
+	if (k->glance)
+		return node_glanced(n, t, k->path, k->there ? &k->x.stat : NULL);
 	if (k->put_off)
 		return put_off(n, k, k->first, 0);
 	if (k->path[0] && k->x.verdict == EXAMINE_LONG)
@@ -479,6 +505,7 @@ static int add(struct node *n, struct index_txn *t, struct look_job *l, struct d
 			node_failed(n, rc);
 	}
 	k->deep = d->deep;
+	k->glance = d->glance;
 	k->o.hash_anyway = d->hash;
 	k->o.stop = &n->hurry;
 	k->o.apart = n->o.hash_apart;

@@ -259,7 +259,7 @@ static int note_child(void *user, const char *path, size_t len, const struct ind
 	struct below *b = user;
 
 	b->on_disk += node_on_disk(r) != NULL;
-	if (node_live(r)) {
+	if (node_live(r) && !r->left_out) { /* what is ignored here is for others to say */
 		b->lives++;
 		buf_str16(&b->paths, path, len);
 	}
@@ -297,7 +297,7 @@ static int revive(struct node *n, struct index_txn *t, const char *path, size_t 
 
 static int note_live(void *user, const char *path, size_t len, const struct index_record *r)
 {
-	if (node_live(r))
+	if (node_live(r) && !r->left_out)
 		buf_str16(user, path, len);
 	return ((struct buf *)user)->err;
 }
@@ -687,7 +687,7 @@ static int choose_one(void *user, const char *path, size_t len)
 	w->path = strndup(path, len);
 	a->count++; /* what is half made is freed with the job */
 	rc = w->path ? index_get(c->t, path, len, &r) : -ENOMEM;
-	if (rc == -ENOENT || (!rc && r.held)) {
+	if (rc == -ENOENT || (!rc && (r.held || r.left_out))) {
 		node_wait_over(c->n, path, len);
 		rc = 0;
 	} else if (!rc && group_under_way(a, &r)) {

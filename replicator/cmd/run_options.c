@@ -34,7 +34,7 @@ int run_take(struct run_args *a, const char *program, int letter, const char *ar
 		a->config = arg;
 	else
 		return run_override(a, program, letter == 'k' ? "cluster_key_file" : letter == 's' ? "state_dir" : letter == 'l' ? "listen" : letter == 'a' ? "address" :
-				    letter == 'p' ? "peer" : letter == 'n' ? "name" : "limit_rate", arg);
+				    letter == 'p' ? "peer" : letter == 'n' ? "name" : letter == RUN_IGNORE ? "ignore" : "limit_rate", arg);
 	return 0;
 }
 
@@ -133,7 +133,7 @@ int run_start(const struct settings *s, struct host **ret)
 {
 	struct host_options o = {
 		.dir = s->tree, .state_dir = s->state_dir, .cluster_key_file = s->cluster_key_file, .listen = s->listen,
-		.peers = (const char *const *)s->peers, .peer_count = s->peer_count, .name = s->name, .address = s->address,
+		.peers = (const char *const *)s->peers, .peer_count = s->peer_count, .name = s->name, .address = s->address, .ignore = s->ignore,
 	};
 	struct progress bar = PROGRESS_INIT;
 	int rc = set_limits(s, &o);

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "err.h"
+#include "ignore.h"
 
 #define BETWEEN_PEERS " \t,"
 
@@ -27,6 +28,7 @@ static const struct setting { const char *name; size_t at; } known[] = {
 	{ "trash_most_bytes", offsetof(struct settings, trash_most_bytes) },
 	{ "missing_percent", offsetof(struct settings, missing_percent) },
 	{ "limit_rate", offsetof(struct settings, limit_rate) },
+	{ "ignore", SIZE_MAX },
 };
 
 static int add_peers(struct settings *s, const char *value)
@@ -48,6 +50,27 @@ static int add_peers(struct settings *s, const char *value)
 	return rc;
 }
 
+/* One pattern, that says something by itself: what is wrong with it is told where it stands. */
+static int add_pattern(struct settings *s, const char *value)
+{
+	struct ignore *g = NULL;
+	char *all;
+	int rc = strchr(value, '\n') ? err_set(ERR_CONFIG, "ignore is one pattern, not several lines") : ignore_parse("ignore", value, strlen(value), &g);
+
+	if (!rc && ignore_is_empty(g))
+		rc = err_set(ERR_CONFIG, "ignore = %s ignores nothing; where a name begins with # or !, put a \\ before that", value);
+	else if (!rc && ignore_needs_kind(g))
+		rc = err_set(ERR_CONFIG, "ignore = %s would keep directories alone; what is ignored goes by the path: leave out the last /", value);
+	ignore_free(g);
+	if (rc)
+		return rc;
+	if (asprintf(&all, "%s%s\n", s->ignore ? s->ignore : "", value) < 0)
+		return -ENOMEM;
+	free(s->ignore);
+	s->ignore = all;
+	return 0;
+}
+
 int settings_set(struct settings *s, const char *name, const char *value)
 {
 	for (size_t i = 0; i < CL_ARRAY_LEN(known); i++) {
@@ -58,7 +81,7 @@ int settings_set(struct settings *s, const char *name, const char *value)
 		if (!*value)
 			return err_set(ERR_CONFIG, "%s has no value", name);
 		if (known[i].at == SIZE_MAX)
-			return add_peers(s, value);
+			return strcmp(name, "peer") == 0 ? add_peers(s, value) : add_pattern(s, value);
 		copy = strdup(value);
 		if (!copy)
 			return -ENOMEM;
@@ -89,6 +112,7 @@ void settings_free(struct settings *s)
 	for (size_t i = 0; i < CL_ARRAY_LEN(known); i++)
 		if (known[i].at != SIZE_MAX)
 			free(*(char **)(void *)((char *)s + known[i].at));
+	free(s->ignore);
 	while (s->peer_count)
 		free(s->peers[--s->peer_count]);
 }

@@ -12,12 +12,13 @@ struct settings {
 	char *tree, *state_dir, *cluster_key_file, *listen, *address, *name, *metrics, *trash_days, *trash_most_bytes, *missing_percent, *limit_rate; /* NULL: not set */
 	char *peers[HOST_PEERS_MAX];
 	unsigned peer_count;
+	char *ignore;                  /* all of them, one a line; NULL: nothing is ignored */
 };
 
 /* The defaults of those that have one. -ENOMEM: settings_free is to be called all the same. */
 int settings_init(struct settings *s);
 void settings_free(struct settings *s);
-/* By its name in the file; the later one wins, peers add up (several may be in one value). ERR_CONFIG with a message. */
+/* By its name in the file; the later one wins, peers and patterns add up (several peers may be in one value). ERR_CONFIG with a message. */
 int settings_set(struct settings *s, const char *name, const char *value);
 /* 0; -ENOENT and others, ERR_CONFIG with file and line, with a message. */
 int settings_load(struct settings *s, const char *path);

@@ -146,6 +146,32 @@ check "and it has what it missed" settled $SLOW 0 1 2
 check "rescan" clonesync rescan -s "$W/state-1"
 check "finds nothing new" settled $SLOW 0 1 2
 
+# --- ignored paths: 1 leaves alone what its command line says
+mkdir "$W/tree-0/d"
+echo 1 > "$W/tree-0/d/x"
+check "a directory" settled $SLOW 0 1 2
+member_end 1
+member_start 1 --ignore /cache/ --ignore '*.tmp' --ignore '!kept.tmp'
+ok $? "one that ignores paths" "$(tail -n 5 "$W/log-1")"
+mkdir "$W/tree-1/cache"
+for f in cache/a d/half.tmp kept.tmp; do echo "by 1" > "$W/tree-1/$f"; done
+echo "by 0" > "$W/tree-0/half.tmp"
+check "what it does not ignore goes to all" until_true $SLOW [ -e "$W/tree-2/kept.tmp" ]
+check "what the others have goes to others" until_true $SLOW [ -e "$W/tree-2/half.tmp" ]
+check "and it is in sync" timeout 20 "$CLONESYNC" wait --in-sync --timeout 15 -s "$W/state-1"
+check "all know the same" until_true $SLOW same_roots 0 1 2
+[ ! -e "$W/tree-0/cache" ] && [ ! -e "$W/tree-2/d/half.tmp" ] && [ ! -e "$W/tree-1/half.tmp" ]
+ok $? "what it ignores stays where it is" "$(ls "$W"/tree-[012])"
+check "and makes no difference" clonesync diff -s "$W/state-0"
+rm -r "$W/tree-0/d"
+check "a directory in which it has such a file goes, and comes back" until_true $SLOW [ -d "$W/tree-1/d" -a ! -e "$W/tree-1/d/x" -a -d "$W/tree-2/d" -a ! -e "$W/tree-2/d/x" ]
+is "$(cat "$W/tree-1/d/half.tmp")" "by 1" "with that file where it was"
+member_end 1
+member_start 1
+ok $? "it ignores nothing any more" "$(tail -n 5 "$W/log-1")"
+check "all are the same" settled $SLOW 0 1 2
+is "$(cat "$W/tree-2/cache/a" "$W/tree-0/d/half.tmp" "$W/tree-1/half.tmp" | tr '\n' ' ')" "by 1 by 1 by 0 " "with all of it"
+
 # --- what it tells
 is "$(get 0 state) $(get 0 in_sync) $(get 0 members) $(get 0 wanted)" "in sync true 2 0" "status --json"
 clonesync status -s "$W/state-0" > "$W/out" && grep -qx "state      in sync" "$W/out" && grep -qx "peers      2 up of 2" "$W/out"

@@ -34,6 +34,9 @@ refuses "metrics for everybody" "loopback" 2 run "$W/other" -k "$KEY" -s "$W/s" 
 for rate in 0 10X M -5 99999999999999999999; do
 	refuses "a rate of $rate" "limit_rate" 2 run "$W/other" -k "$KEY" -s "$W/s" -l 127.0.0.1:0 "--limit-rate=$rate"
 done
+for pattern in '!x/' '# nothing' '!'; do
+	refuses "a pattern $pattern" "ignore" 2 run "$W/other" -k "$KEY" -s "$W/s" -l 127.0.0.1:0 "--ignore=$pattern"
+done
 check "nothing was made before any of that was noticed" untouched
 refuses "wait for nothing" "--in-sync" 2 clonesync wait -s "$W/s"
 refuses "a timeout that is no number" "number" 2 clonesync wait --in-sync --timeout soon -s "$W/s"

@@ -14,11 +14,13 @@ static int by_path(const void *a, const void *b)
 	return strcmp(((const struct name *)a)->path, ((const struct name *)b)->path);
 }
 
-static void list_tree(const struct machine *m, struct names *ret)
+/* What is carried: on this machine, and on the other (NULL: on any). */
+static void list_tree(const struct machine *m, const struct machine *other, struct names *ret)
 {
 	simtree_names_copy(&m->tree.now, ret);
 	for (size_t i = 0; i < ret->count;) {
-		if (strncmp(ret->all[i].path, TREE_CORNER, strlen(TREE_CORNER)) == 0)
+		if (strncmp(ret->all[i].path, TREE_CORNER, strlen(TREE_CORNER)) == 0 || machine_ignores(m, ret->all[i].path) ||
+		    (other && machine_ignores(other, ret->all[i].path)))
 			ret->all[i] = ret->all[--ret->count];
 		else
 			i++;
@@ -62,8 +64,8 @@ static void compare(struct world *w, const struct machine *x, const struct machi
 	struct names a = { NULL, 0, 0 }, b = { NULL, 0, 0 };
 	size_t i = 0;
 
-	list_tree(x, &a);
-	list_tree(y, &b);
+	list_tree(x, y, &a);
+	list_tree(y, x, &b);
 	while (i < a.count && i < b.count && strcmp(a.all[i].path, b.all[i].path) == 0 && same_inode(a.all[i].in, b.all[i].in))
 		i++;
 	if (i < a.count || i < b.count) {
@@ -131,7 +133,7 @@ static void check_metas(struct world *w, const struct machine *m)
 {
 	struct names a = { NULL, 0, 0 };
 
-	list_tree(m, &a);
+	list_tree(m, NULL, &a);
 	for (size_t i = 0; i < a.count; i++) {
 		const struct inode *in = a.all[i].in;
 
@@ -179,7 +181,8 @@ static bool tree_has(const struct machine *m, const struct entry *e)
 		struct buf list = BUF_INIT;
 		uint8_t h[HASH_BYTES];
 
-		if (in->kind != ENTRY_FILE || in->len != e->size || in->writers || strncmp(m->tree.now.all[i].path, TREE_CORNER, strlen(TREE_CORNER)) == 0)
+		if (in->kind != ENTRY_FILE || in->len != e->size || in->writers || strncmp(m->tree.now.all[i].path, TREE_CORNER, strlen(TREE_CORNER)) == 0 ||
+		    machine_ignores(m, m->tree.now.all[i].path))
 			continue;
 		for (uint64_t off = 0; off < in->len; off += block) {
 			hash_blake2b(in->data + off, (size_t)(in->len - off < block ? in->len - off : block), h);
@@ -256,6 +259,7 @@ void check_end(struct world *w)
 			world_violation(w, "R1: the sums of 0 and %u differ", i);
 	}
 	check_metas(w, &w->m[0]);
+	check_rules(w);
 	for (uint32_t t = 1; t <= w->token_count; t++) {
 		bool kept = false;
 
@@ -270,7 +274,7 @@ void check_end(struct world *w)
 			world_violation(w, "R5: token %u vanished from a tree, nobody deleted it, and it is in none", t);
 		if (w->tokens[t].firm && !w->tokens[t].touched && w->tokens[t].deleted_by)
 			for (unsigned i = 0; i < w->count; i++)
-				if (machine_has(&w->m[i], t, HAS_TREE))
+				if (machine_has(&w->m[i], t, HAS_CARRIED))
 					world_violation(w, "R4: token %u was deleted on %d, and is in the tree of %u", t, w->tokens[t].deleted_by - 1, i);
 	}
 }

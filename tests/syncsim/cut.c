@@ -105,7 +105,9 @@ static void judge_one(struct machine *m, struct index_txn *t, unsigned of, const
 	/* Where nothing is, it may have been deleted since, and made anew elsewhere: that is wanted now. Of two deletions either will do. */
 	if (rc && m->w->tombs_ns && (index_context_get(t, &context) || index_retired(t, SIZE_MAX, &context)))
 		abort();
-	if (rc && vector_covers(&context, &s->e.dot)) /* deleted since, and that is forgotten already */
+	if (machine_ignores(m, s->path))
+		;
+	else if (rc && vector_covers(&context, &s->e.dot)) /* deleted since, and that is forgotten already */
 		;
 	else if (s->e.deleted && (!disk || disk->deleted))
 		;

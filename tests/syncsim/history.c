@@ -244,6 +244,8 @@ static void give_identity(struct machine *m)
 
 static void mend(struct world *w)
 {
+	bool common = w->rules && world_chance(w, 500); /* nothing is ignored any more, by anybody */
+
 	w->faults = w->users = false;
 	for (unsigned i = 0; i < w->count; i++) {
 		struct machine *m = &w->m[i];
@@ -257,6 +259,10 @@ static void mend(struct world *w)
 		m->absent = false;
 		give_identity(m);
 		user_finish(m);
+		if (common) {
+			machine_kill(m);
+			m->next_rules = RULES_NONE;
+		}
 		machine_boot(m);
 	}
 	world_say(w, "everything is mended");
@@ -423,6 +429,7 @@ int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_r
 	w->tombs_ns = world_chance(w, 400) ? 100000000ull + world_random(w, world_chance(w, 500) ? 1000000000ull : 20000000000ull) : 0;
 	w->context_keep = world_chance(w, 500) ? 1 + world_random(w, 4) : 0;
 	w->known_keep = w->context_keep && world_chance(w, 500) ? 1 + world_random(w, 3) : 0;
+	w->rules = seed % 4 == 2;
 	w->user_ops_most = 10 + world_random(w, 100);
 	steps = 300 + world_random(w, 2500);
 	calm = 20 + world_random(w, 200); /* steps between two blows */

@@ -630,6 +630,7 @@ static int sim_link_from(struct tree *t, const char *path, const char *temp)
 	in = simtree_find(s, path); /* users were there between */
 	if (!in || in->kind == ENTRY_DIR)
 		return -ENOENT;
+	rules_judge_touch(s, path);
 	names_journal(s);
 	names_add(s, tree_corner(CORNER_TMP, temp), in);
 	simtree_touch(s, in, false);
@@ -733,6 +734,7 @@ static int sim_dress(struct tree *t, const char *path, const struct entry *e, st
 
 	if (!rc)
 		world_say(sim_of(t)->m->w, "%u dresses %s", sim_of(t)->m->number, path);
+	rules_judge_touch(sim_of(t), path);
 	return rc ? rc : dress_inode(t, in, e, true, ret);
 }
 

@@ -107,6 +107,7 @@ static int sim_publish(struct tree *t, const char *temp, const char *path)
 	}
 	if (rc)
 		return rc;
+	rules_judge_touch(s, path);
 	if (temp[0] != TREE_TEMP_KEEP)
 		judge_published(s, path, in);
 	snprintf(from, sizeof from, "%s", tree_corner(CORNER_TMP, temp));
@@ -130,6 +131,7 @@ static int sim_exchange(struct tree *t, const char *temp, const char *path)
 		rc = tree_resolve(t, path, true, &there);
 	if (rc)
 		return rc;
+	rules_judge_touch(s, path);
 	snprintf(at, sizeof at, "%s", tree_corner(CORNER_TMP, temp));
 	if (names_find(s, at) && !names_find(s, at)->was_at) /* it is not put back */
 		judge_published(s, path, in);
@@ -165,6 +167,7 @@ static int sim_withdraw(struct tree *t, const char *path, const char *temp)
 
 	if (rc)
 		return rc;
+	rules_judge_touch(s, path);
 	names_journal(s);
 	names_move(s, path, tree_corner(CORNER_TMP, temp));
 	names_taken(s, tree_corner(CORNER_TMP, temp), path);
@@ -187,6 +190,7 @@ static int sim_remove_dir(struct tree *t, const char *path)
 		rc = -ENOTEMPTY;
 	if (rc)
 		return rc;
+	rules_judge_touch(s, path);
 	names_journal(s);
 	names_drop(s, path);
 	s->m->w->dirs_ended = true;
@@ -205,6 +209,7 @@ static int sim_set_dir_time(struct tree *t, const char *path, int64_t sec, uint3
 		return rc;
 	if (in->kind != ENTRY_DIR)
 		return -ENOTDIR;
+	rules_judge_touch(sim_of(t), path);
 	simtree_touch(sim_of(t), in, false);
 	in->mtime_ns = sec * 1000000000 + (int64_t)ns;
 	world_say(sim_of(t)->m->w, "%u sets the time of %s", sim_of(t)->m->number, path);
@@ -422,6 +427,7 @@ void simtree_clear(struct sim_tree *s)
 /* Another disk with the same on it: inodes are its own. */
 void simtree_copy(const struct sim_tree *from, struct sim_tree *to)
 {
+	rules_copied(to->m->w);
 	to->now.count = 0;
 	to->past_count = 0;
 	for (size_t i = 0; i < from->now.count; i++) {
@@ -487,6 +493,7 @@ int simtree_user_put(struct sim_tree *s, const char *path, struct inode *in)
 		return -EISDIR;
 	names_journal(s);
 	if (there) {
+		rules_lost_name(s, path);
 		simtree_touch(s, there, false); /* it may have other names */
 		names_drop(s, path);
 	}
@@ -518,6 +525,7 @@ int simtree_user_remove(struct sim_tree *s, const char *path)
 	names_journal(s);
 	tree_tell(s, path);
 	s->m->w->dirs_ended |= simtree_is_dir(s, path);
+	rules_lost_name(s, path);
 	simtree_touch(s, simtree_find(s, path), false);
 	names_drop(s, path);
 	return 0;
@@ -538,6 +546,7 @@ int simtree_user_rename(struct sim_tree *s, const char *from, const char *to)
 		return -ENOTEMPTY;
 	names_journal(s);
 	if (there) {
+		rules_lost_name(s, to);
 		simtree_touch(s, there, false);
 		names_drop(s, to);
 	}

@@ -25,6 +25,7 @@ const char *const sync_break_names[SYNC_BREAK_COUNT] = {
 	[SYNC_BREAK_WRITE_TORN] = "write-torn", [SYNC_BREAK_DRESS_HALF] = "dress-half",
 	[SYNC_BREAK_NOTE_LOST] = "note-lost", [SYNC_BREAK_MISSING_ASKED] = "missing-asked",
 	[SYNC_BREAK_BOOT_JUMPS] = "boot-jumps", [SYNC_BREAK_BROKEN_TRUSTED] = "broken-trusted", [SYNC_BREAK_DISPLACED_OLD] = "displaced-old",
+	[SYNC_BREAK_RULES_UNHEARD] = "rules-unheard",
 };
 
 void world_say(struct world *w, const char *fmt, ...)
@@ -416,6 +417,7 @@ void machine_boot(struct machine *m)
 		return;
 	}
 	o.index = m->index;
+	o.ignore = rules_boot(m);
 	memcpy(o.node, m->key, sizeof o.node);
 	memcpy(o.boot, m->boot, sizeof o.boot);
 	m->alarm_ns = 0;

@@ -19,6 +19,7 @@
 
 #include "compiler.h"
 #include "admit.h"
+#include "ignore.h"
 #include "node.h"
 #include "../lib/rng.h"
 
@@ -49,6 +50,7 @@ enum sync_break {
 	SYNC_BREAK_BOOT_JUMPS,     /* the clock that never jumps does */
 	SYNC_BREAK_BROKEN_TRUSTED, /* what a peer says behind a frame that was not taken in is believed */
 	SYNC_BREAK_DISPLACED_OLD,  /* what was displaced looks as it did before it was */
+	SYNC_BREAK_RULES_UNHEARD,  /* a process is not told what its machine ignores */
 	SYNC_BREAK_COUNT
 };
 extern const char *const sync_break_names[SYNC_BREAK_COUNT];
@@ -133,6 +135,8 @@ struct sim_differ {
 	uint64_t ended, told;      /* with an answer; paths */
 };
 
+enum rules { RULES_NONE, RULES_F, RULES_G_D, RULES_ROOT_A, RULES_KEPT, RULES_IN_A, RULES_ALL_BUT, RULES_DEEP, RULES_COUNT }; /* rules.c has them */
+
 struct machine {
 	struct world *w;
 	unsigned number;
@@ -168,6 +172,7 @@ struct machine {
 	unsigned seeds;            /* that its configuration names, */
 	unsigned calls;            /* that it calls: by address, which is the number; whoever is there now */
 	struct admit *admit;       /* the process's, as all of these */
+	enum rules rules, next_rules; /* what it ignores; what it will from its next start on */
 	bool absent;               /* not there yet */
 	bool outcast;              /* it was told that it is forgotten */
 	bool began_joining;        /* this process did */
@@ -184,6 +189,7 @@ struct token {                 /* a content that a user wrote */
 	bool restored;             /* a user got it back from a trash */
 	bool touched;              /* by more than its making and one deletion */
 	bool vanished;             /* from a machine's tree, and others had it in theirs; no user touched it since */
+	bool hidden;               /* it was written where its maker's machine ignores it, and is there at most */
 	int deleted_by;            /* machine + 1; the deletion is... */
 	bool firm;                 /* ...known to be noted there */
 	char deleted_at[64];
@@ -202,6 +208,7 @@ struct world {
 	int64_t *dir_times;        /* all that users' doings gave to directories */
 	size_t dir_time_count, dir_time_cap;
 	bool dirs_ended;           /* a directory was removed, moved or replaced: it may have been made again by a node */
+	bool rules;                /* machines ignore this and that */
 	bool one_size;             /* all contents are as long */
 	unsigned meta_permille;    /* so much of what users do is about metadata alone */
 	unsigned user_permille;    /* between two calls of a process to its tree */
@@ -294,12 +301,14 @@ bool simtree_is_left(const char *path); /* a temp that may hold somebody's edit 
 
 /* --- user.c --- */
 void user_act(struct machine *m);
+void user_some_path(struct world *w, bool dir, char *ret); /* one of the few there are */
 uint32_t user_put(struct machine *m, const char *path, size_t len); /* puts a new file there; its token */
 void user_dir(struct machine *m, const char *path);
+uint32_t user_write(struct machine *m, const char *path); /* into the file that is there, by this name */
 void user_mode(struct machine *m, const char *path, unsigned mode);
 uint32_t user_open(struct machine *m, const char *path); /* writes half of something new into it, and has it open; its token, 0: it cannot be opened now */
 void user_link(struct machine *m, const char *to, const char *from);
-void user_remove(struct machine *m, const char *path);
+void user_remove(struct machine *m, const char *path); /* a file, an empty directory */
 void user_owner(struct machine *m, const char *path, uint32_t id);
 void user_finish(struct machine *m);             /* what is half written is written to its end */
 uint32_t token_of(struct world *w, const struct inode *in); /* 0: none */
@@ -307,6 +316,8 @@ void ledger_content(struct world *w, const uint8_t *data, size_t len, uint64_t a
 bool ledger_knows(const struct world *w, const uint8_t *data, size_t len);
 /* The metadata that a file has now are somebody's doing. */
 void ledger_meta(struct world *w, const struct inode *in);
+/* Something new is at a path: should it be lost for good, what was there before it may be there again, a deleted file too. */
+void ledger_new_at(struct world *w, const char *path);
 void ledger_dir_time(struct world *w, int64_t mtime_ns);
 bool ledger_knows_meta(const struct world *w, const struct inode *in);
 /* Before and after a disk loses something: what is nowhere any more is nobody's fault. */
@@ -316,11 +327,24 @@ void ledger_firm(struct machine *m);             /* its deletions are in its ind
 void ledger_unfirm(struct machine *m, bool all);
 /* Its tree comes without what was known of it: what was deleted so long ago that the deletion was forgotten may come back. */
 void ledger_stale(struct machine *m);
-enum has { HAS_TREE, HAS_TRASH }; /* in its tree; or the trash */
+enum has { HAS_CARRIED, HAS_TREE, HAS_TRASH }; /* in its tree, not ignored there; in its tree; or the trash */
 bool machine_has(struct machine *m, uint32_t token, enum has where);
 
 void ledger_vanish(struct machine *m);           /* all of what is in its tree is about to */
 bool machine_go_on(struct machine *m);           /* if it halted for what is missing, somebody looks, and tells it */
+
+/* --- user_trash.c --- */
+void user_trash(struct machine *m);
+
+/* --- rules.c --- */
+const struct ignore *rules_boot(struct machine *m); /* for the process that starts */
+bool machine_ignores(const struct machine *m, const char *path);
+void rules_copied(struct world *w);              /* a tree is on another machine, or back from a backup, made with other rules perhaps */
+void rules_removed(struct machine *m, uint32_t token); /* its user is about to remove it, from an ignored path, where its only name is */
+/* A name is about to go. What was written by it may not have been noticed: a later scan finds it by the others. */
+void rules_lost_name(struct sim_tree *s, const char *path);
+void rules_judge_touch(struct sim_tree *s, const char *path); /* a process is about to change something there */
+void check_rules(struct world *w);
 
 /* --- history.c --- */
 struct history_result { char violation[512]; uint64_t hash, steps, user_ops, crashes, virtual_ms, purged, restored, emptied, tombs_gone; };

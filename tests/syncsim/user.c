@@ -183,12 +183,11 @@ static void touch_token(struct machine *m, const struct inode *in)
 
 	if (t) {
 		m->w->tokens[t].touched = true;
-		m->w->tokens[t].vanished = false;
+		m->w->tokens[t].vanished = m->w->tokens[t].hidden = false;
 	}
 }
 
-/* Something new is at a path: should it be lost for good, what was there before it may be there again, a deleted file too. */
-static void forget_deletions(struct world *w, const char *path)
+void ledger_new_at(struct world *w, const char *path)
 {
 	for (uint32_t t = 1; t <= w->token_count; t++)
 		if (w->tokens[t].deleted_by && strcmp(w->tokens[t].deleted_at, path) == 0)
@@ -203,7 +202,7 @@ bool machine_has(struct machine *m, uint32_t token, enum has where)
 		bool made = strncmp(path, CORNER_TMP, strlen(CORNER_TMP)) == 0, kept = !made && strncmp(path, TREE_CORNER, strlen(TREE_CORNER)) == 0;
 
 		/* What is being made in the corner is not held yet, and at rest nothing is there. */
-		if (!made && (!kept || where >= HAS_TRASH) &&
+		if (!made && (!kept || where >= HAS_TRASH) && (where != HAS_CARRIED || !machine_ignores(m, path)) &&
 		    token_of(m->w, m->tree.now.all[i].in) == token)
 			return true;
 	}
@@ -300,7 +299,7 @@ void ledger_unfirm(struct machine *m, bool all)
 
 /* --- paths --- */
 
-static void some_path(struct world *w, bool dir, char *ret)
+void user_some_path(struct world *w, bool dir, char *ret)
 {
 	static const char *const dirs[] = { "", "", "", "a/", "b/", "a/c/", "d/" };
 	static const char *const made[] = { "a", "b", "a/c", "d", "b/c" };
@@ -316,7 +315,7 @@ static struct inode *some_file(struct machine *m, char *ret)
 	struct inode *in;
 
 	for (int i = 0; i < 6; i++) {
-		some_path(m->w, false, ret);
+		user_some_path(m->w, false, ret);
 		in = simtree_find(&m->tree, ret);
 		if (in && in->kind == ENTRY_FILE)
 			return in;
@@ -343,8 +342,9 @@ static uint32_t put_at(struct machine *m, const char *path, size_t len)
 		m->w->tokens[t].released = true;
 		return 0;
 	}
+	m->w->tokens[t].hidden = machine_ignores(m, path);
 	release(m, old);
-	forget_deletions(m->w, path);
+	ledger_new_at(m->w, path);
 	world_say(m->w, "user of %u puts token %u at %s", m->number, t, path);
 	return t;
 }
@@ -353,7 +353,7 @@ static void put_new(struct machine *m)
 {
 	char path[64];
 
-	some_path(m->w, false, path);
+	user_some_path(m->w, false, path);
 	put_at(m, path, 0);
 }
 
@@ -431,14 +431,24 @@ static void overwrite(struct machine *m)
 		write_at(m, path, in, whole);
 }
 
-uint32_t user_open(struct machine *m, const char *path)
+static uint32_t write_by(struct machine *m, const char *path, bool whole)
 {
 	uint32_t t;
 
 	m->tree.acting = true;
-	t = write_at(m, path, simtree_find(&m->tree, path), false);
+	t = write_at(m, path, simtree_find(&m->tree, path), whole);
 	m->tree.acting = false;
 	return t;
+}
+
+uint32_t user_open(struct machine *m, const char *path)
+{
+	return write_by(m, path, false);
+}
+
+uint32_t user_write(struct machine *m, const char *path)
+{
+	return write_by(m, path, true);
 }
 
 static void close_one(struct machine *m, struct name *n)
@@ -477,6 +487,12 @@ static void remove_at(struct machine *m, const char *path, struct inode *in)
 		simtree_user_remove(&m->tree, path);
 		return;
 	}
+	if (t && machine_ignores(m, path)) {
+		rules_removed(m, t);
+		world_say(m->w, "user of %u removes %s (token %u), for nobody else", m->number, path, t);
+		simtree_user_remove(&m->tree, path);
+		return;
+	}
 	if (t && m->node && !s.joining && !s.scanning && !m->w->tokens[t].touched && !m->w->tokens[t].deleted_by) {
 		m->w->tokens[t].deleted_by = (int)m->number + 1;
 		snprintf(m->w->tokens[t].deleted_at, sizeof m->w->tokens[t].deleted_at, "%s", path);
@@ -507,15 +523,10 @@ void user_remove(struct machine *m, const char *path)
 	m->tree.acting = false;
 }
 
-static void remove_tree(struct machine *m)
+static void remove_all(struct machine *m, const char *dir)
 {
-	char dir[64];
-	size_t n;
+	size_t n = strlen(dir);
 
-	some_path(m->w, true, dir);
-	n = strlen(dir);
-	if (!simtree_is_dir(&m->tree, dir))
-		return;
 	world_say(m->w, "user of %u removes all of %s", m->number, dir);
 	for (;;) {
 		const char *last = NULL;
@@ -536,11 +547,20 @@ static void remove_tree(struct machine *m)
 	simtree_user_remove(&m->tree, dir);
 }
 
+static void remove_tree(struct machine *m)
+{
+	char dir[64];
+
+	user_some_path(m->w, true, dir);
+	if (simtree_is_dir(&m->tree, dir))
+		remove_all(m, dir);
+}
+
 static void make_dir(struct machine *m)
 {
 	char dir[64], *slash;
 
-	some_path(m->w, true, dir);
+	user_some_path(m->w, true, dir);
 	slash = strchr(dir, '/');
 	if (simtree_find(&m->tree, dir) || (slash && (*slash = '\0', !simtree_is_dir(&m->tree, dir))))
 		return;
@@ -555,7 +575,7 @@ static void make_symlink(struct machine *m)
 	char path[64];
 	struct inode *in, *old;
 
-	some_path(m->w, world_chance(m->w, 300), path);
+	user_some_path(m->w, world_chance(m->w, 300), path);
 	old = simtree_find(&m->tree, path);
 	if (old && (old->kind == ENTRY_DIR || old->writers))
 		return;
@@ -564,7 +584,7 @@ static void make_symlink(struct machine *m)
 	sprintf(in->target, "to/%llu", (unsigned long long)in->id);
 	if (simtree_user_put(&m->tree, path, in) == 0) {
 		release(m, old);
-		forget_deletions(m->w, path);
+		ledger_new_at(m->w, path);
 		world_say(m->w, "user of %u makes a symlink %s", m->number, path);
 	}
 }
@@ -574,7 +594,7 @@ static void link_at(struct machine *m, const char *to, const char *from, struct 
 	if (simtree_user_link(&m->tree, to, in))
 		return;
 	touch_token(m, in);
-	forget_deletions(m->w, to);
+	ledger_new_at(m->w, to);
 	world_say(m->w, "user of %u links %s to %s", m->number, to, from);
 }
 
@@ -583,7 +603,7 @@ static void link_one(struct machine *m)
 	char from[64], to[64];
 	struct inode *in = some_file(m, from);
 
-	some_path(m->w, false, to);
+	user_some_path(m->w, false, to);
 	if (in && !in->writers)
 		link_at(m, to, from, in);
 }
@@ -601,8 +621,8 @@ static void rename_one(struct machine *m)
 	bool dir = world_chance(m->w, 300);
 	struct inode *in, *old;
 
-	some_path(m->w, dir, from);
-	some_path(m->w, dir, to);
+	user_some_path(m->w, dir, from);
+	user_some_path(m->w, dir, to);
 	in = simtree_find(&m->tree, from);
 	old = simtree_find(&m->tree, to);
 	if (!in || (old && old->writers) || (in->kind == ENTRY_DIR) != dir)
@@ -615,7 +635,7 @@ static void rename_one(struct machine *m)
 	release(m, old);
 	for (size_t i = 0; i < m->tree.now.count; i++)
 		if (strncmp(m->tree.now.all[i].path, to, strlen(to)) == 0)
-			forget_deletions(m->w, m->tree.now.all[i].path);
+			ledger_new_at(m->w, m->tree.now.all[i].path);
 	world_say(m->w, "user of %u moves %s to %s", m->number, from, to);
 }
 
@@ -676,7 +696,7 @@ static void change_meta(struct machine *m)
 	struct inode *in;
 	uint64_t before;
 
-	some_path(m->w, world_chance(m->w, 300), path);
+	user_some_path(m->w, world_chance(m->w, 300), path);
 	in = simtree_find(&m->tree, path);
 	if (!in || in->kind == ENTRY_SYMLINK || in->writers)
 		return;
@@ -711,54 +731,22 @@ static void change_meta(struct machine *m)
 	machine_event(m, path, false, false);
 }
 
-struct choice { struct machine *m; uint64_t seen; char name[ENTRY_NAME_MAX + 1]; };
-
-static int choose_one(void *user, const struct trash_item *item)
+/* What is about what machines ignore: files there, and directories that go with such a file in them. */
+static void act_by_rules(struct machine *m)
 {
-	struct choice *c = user;
+	char path[64];
+	bool file = world_chance(m->w, 500);
 
-	if (world_random(c->m->w, ++c->seen) == 0)
-		snprintf(c->name, sizeof c->name, "%s", item->note.name);
-	return 0;
-}
-
-/* Gets something back from the trash, to where it was or elsewhere; or throws it away. */
-static void use_trash(struct machine *m)
-{
-	struct choice c = { .m = m };
-	char to[64], path[ENTRY_PATH_MAX + 1];
-	struct inode *in;
-	uint32_t t;
-	int rc;
-
-	if (trash_list(&m->tree.t, choose_one, &c) || !c.seen)
-		return;
-	if (world_chance(m->w, 150)) {
-		world_say(m->w, "user of %u throws away %s", m->number, c.name);
-		trash_remove(&m->tree.t, c.name);
-		return;
+	for (unsigned k = 0; file && k < 20; k++) {
+		user_some_path(m->w, false, path);
+		if (machine_ignores(m, path) && put_at(m, path, 0))
+			return;
 	}
-	some_path(m->w, false, to);
-	rc = trash_restore(&m->tree.t, &m->env, c.name, world_chance(m->w, 300) ? to : NULL, path);
-	if (rc) {
-		if (rc != -EEXIST && rc != -ENODATA && rc != -ENOTDIR && rc != -ELOOP)
-			world_violation(m->w, "%s cannot be restored on %u: %s", c.name, m->number, strerror(-rc));
-		return;
-	}
-	in = simtree_find(&m->tree, path);
-	t = in ? token_of(m->w, in) : 0;
-	if (in && in->kind == ENTRY_FILE) { /* setting metadata in place may have died half-way: as they are now they are this user's doing */
-		ledger_meta(m->w, in);
-		if (in->half) /* somebody had it open when it was taken out */
-			ledger_content(m->w, in->data, in->len, 0);
-	}
-	if (t) { /* wanted again: from now on it has to stay. Twice, from two trashes, is the same file: who replaces the one replaces the other */
-		m->w->tokens[t].released &= m->w->tokens[t].restored;
-		m->w->tokens[t].restored = m->w->tokens[t].touched = true;
-	}
-	m->w->restored++;
-	forget_deletions(m->w, path);
-	world_say(m->w, "user of %u restores %s to %s (token %u)", m->number, c.name, path, t);
+	user_some_path(m->w, true, path);
+	if (simtree_is_dir(&m->tree, path))
+		remove_all(m, path);
+	if (world_chance(m->w, 300))
+		put_at(m, path, 0);
 }
 
 void user_act(struct machine *m)
@@ -773,8 +761,10 @@ void user_act(struct machine *m)
 	m->w->now_ns += world_random(m->w, 3000000);
 	if (world_chance(m->w, 300))
 		user_finish(m);
-	if (world_chance(m->w, 40))
-		use_trash(m);
+	if (m->w->rules && world_chance(m->w, 250))
+		act_by_rules(m);
+	else if (world_chance(m->w, 40))
+		user_trash(m);
 	else if (world_chance(m->w, m->w->meta_permille))
 		change_meta(m);
 	else if (what < 33)

@@ -183,9 +183,34 @@ static void refused_and_hashed(void **state)
 	ignore_free(h);
 }
 
+/* What can be gone by is the path alone. */
+static void by_the_path(void **state)
+{
+	struct ignore *g = parse("cache/\n*.tmp\n!kept.tmp\na/*\n!a/b\n"), *kind = parse("*\n!*/\n"), *none = parse("# nothing\n\n"), *all = parse("*");
+	static const struct { const char *path; bool out; } c[] = {
+		{ "cache", true }, { "x/cache", true }, { "x/cache/y", true }, { "cached", false }, { "h.tmp", true }, { "kept.tmp", false }, { "h.tmp/kept.tmp", true },
+		{ "a", false }, { "a/x", true }, { "a/b", false }, { "a/b/c", false }, { "a/b/h.tmp", true },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof c / sizeof *c; i++)
+		if (ignore_leaves_out(g, c[i].path, strlen(c[i].path)) != c[i].out)
+			fail_msg("%s is %sleft out", c[i].path, c[i].out ? "not " : "");
+	assert_false(ignore_leaves_out(NULL, "x", 1));
+	assert_true(ignore_leaves_out(all, "x", 1));
+	assert_false(ignore_leaves_out(all, "", 0)); /* the root is not a path in it */
+	assert_false(ignore_needs_kind(g));
+	assert_true(ignore_needs_kind(kind));
+	assert_true(ignore_is_empty(none) && !ignore_is_empty(g));
+	ignore_free(g);
+	ignore_free(kind);
+	ignore_free(none);
+	ignore_free(all);
+}
+
 int main(void)
 {
-	const struct CMUnitTest tests[] = { cmocka_unit_test(cases), cmocka_unit_test(git_agrees), cmocka_unit_test(refused_and_hashed) };
+	const struct CMUnitTest tests[] = { cmocka_unit_test(cases), cmocka_unit_test(git_agrees), cmocka_unit_test(refused_and_hashed), cmocka_unit_test(by_the_path) };
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -13,6 +13,7 @@
 
 #include "../lib/rng.h"
 #include "err.h"
+#include "ignore.h"
 #include "index.h"
 
 #define MAP_BYTES (64ull << 20)
@@ -494,6 +495,95 @@ static void values_blocks_contexts(void **state)
 	index_close(x);
 }
 
+static int count_one(void *user, const char *path, size_t len, const struct index_record *r)
+{
+	(void)path;
+	(void)len;
+	(void)r;
+	++*(int *)user;
+	return 0;
+}
+
+static void put_file(struct index_txn *t, const char *path, uint64_t ino, bool held)
+{
+	struct index_record r;
+
+	index_record_init(&r);
+	r.known.dot = (struct dot){ { 7 }, ino };
+	r.known.stamp = 1;
+	assert_int_equal(vector_raise(&r.known.known, &r.known.dot), 0);
+	r.known.kind = ENTRY_FILE;
+	r.known.size = 5;
+	r.held = held;
+	if (held)
+		r.stat = (struct index_stat){ .ino = ino, .size = 5, .links = 1, .mtime_s = 1, .ctime_s = 1 };
+	assert_int_equal(index_put(t, path, strlen(path), &r), 0);
+	index_record_free(&r);
+}
+
+static int count_of(struct index_txn *t, uint64_t ino)
+{
+	int n = 0;
+
+	assert_int_equal(index_with_inode(t, ino, count_one, &n), 0);
+	return n;
+}
+
+/* What is ignored is not wanted, and nothing is known to lie there; when that is over it is wanted, and stale until whoever looked says that it is not. */
+static void left_out(void **state)
+{
+	static const char text[] = "a\nd/\n";
+	struct ignore *rules = NULL;
+	struct index_record r;
+	struct index_txn *t;
+	struct index *x;
+	uint64_t position;
+	bool is_new;
+	int n = 0;
+
+	(void)state;
+	assert_int_equal(index_open(dir, MAP_BYTES, random_id, &x, &is_new), 0);
+	assert_int_equal(ignore_parse("test", text, strlen(text), &rules), 0);
+	index_record_init(&r);
+	assert_int_equal(index_begin(x, true, &t), 0);
+	put_file(t, "a", 11, true);
+	put_file(t, "b", 12, false);
+	assert_int_equal(count_of(t, 11), 1);
+	assert_int_equal(index_wanted_count(t), 1);
+	index_set_ignore(x, rules);
+	assert_int_equal(index_get(t, "a", 1, &r), 0);
+	position = r.position;
+	assert_false(r.left_out);
+	assert_int_equal(index_put(t, "a", 1, &r), 0); /* held no more: that is told */
+	assert_true(r.left_out && !r.held && !r.on_disk && !r.stat.ino && r.position > position);
+	put_file(t, "d/e", 13, false);
+	assert_int_equal(count_of(t, 11), 0);
+	assert_int_equal(index_wanted_count(t), 1);
+	assert_int_equal(index_wanted_bytes(t), 5);
+	assert_int_equal(index_commit(t), 0);
+	index_set_ignore(x, NULL);
+	assert_int_equal(index_begin(x, true, &t), 0);
+	assert_int_equal(index_get(t, "a", 1, &r), 0);
+	assert_true(r.left_out && !r.stale);
+	assert_int_equal(index_put(t, "a", 1, &r), 0);
+	assert_true(!r.left_out && r.stale && index_wanted_news(t));
+	assert_int_equal(index_wanted_count(t), 2);
+	assert_int_equal(index_wanted(t, 9, count_one, &n), 0);
+	assert_int_equal(n, 2);
+	assert_int_equal(index_commit(t), 0);
+	assert_int_equal(index_begin(x, true, &t), 0);
+	assert_int_equal(index_get(t, "a", 1, &r), 0);
+	assert_true(r.stale);
+	r.stale = false;
+	assert_int_equal(index_put(t, "a", 1, &r), 0);
+	assert_int_equal(index_get(t, "a", 1, &r), 0);
+	assert_true(!r.stale && !r.left_out);
+	index_abort(t);
+	index_record_free(&r);
+	index_close(x);
+	ignore_free(rules);
+}
+
 /* A map that is too small: an error, the transaction gone, and the index as it was. */
 static void full(void **state)
 {
@@ -568,6 +658,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(random_changes, setup, teardown),
 		cmocka_unit_test_setup_teardown(values_blocks_contexts, setup, teardown),
+		cmocka_unit_test_setup_teardown(left_out, setup, teardown),
 		cmocka_unit_test_setup_teardown(full, setup, teardown),
 		cmocka_unit_test_setup_teardown(deep_paths, setup, teardown),
 	};
