@@ -68,6 +68,14 @@ void exchange_compare(struct node *n, struct node_peer *p)
 		node_failed(n, rc);
 }
 
+/* Of its process, and of whoever has its key. */
+static int said(struct node *n, struct node_peer *p, const struct vector *context)
+{
+	int rc = vector_join(&p->known, context);
+
+	return rc ? rc : node_tombs_heard(n, p->key, context);
+}
+
 /* All that was asked for is here. */
 static void compared(struct node *n, struct node_peer *p)
 {
@@ -85,7 +93,7 @@ static void compared(struct node *n, struct node_peer *p)
 	if (!rc)
 		rc = vector_join(&p->context, &p->early);
 	if (!rc)
-		rc = node_tombs_heard(n, p->key, &p->context);
+		rc = said(n, p, &p->context);
 	p->early.count = 0;
 	if (rc)
 		node_failed(n, rc);
@@ -364,7 +372,7 @@ static int take_mark(struct node *n, struct node_peer *p, const struct frame *f)
 	if (!rc && (!p->compared || p->comparing))
 		rc = vector_join(&p->early, &context);
 	if (!rc && p->compared)
-		rc = node_tombs_heard(n, p->key, &context);
+		rc = said(n, p, &context);
 	vector_free(&context);
 	return rc;
 }
@@ -461,6 +469,7 @@ void exchange_free_peer(struct node_peer *p)
 {
 	vector_free(&p->context);
 	vector_free(&p->early);
+	vector_free(&p->known);
 	buf_free(&p->leaves);
 	buf_free(&p->cuts);
 	free(p);

@@ -188,7 +188,7 @@ static void pump_records(struct node *n, struct node_peer *p)
 	if (n->lazy_ns && p->sent >= n->eager) /* it may wait */
 		return;
 	s = calloc(1, sizeof *s);
-	if (!s || node_known_to(n, p->key, &s->known)) {
+	if (!s || vector_copy(&p->known, &s->known)) {
 		free(s);
 		node_failed(n, -ENOMEM);
 		return;

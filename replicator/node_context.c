@@ -81,7 +81,7 @@ static bool may_retire(const struct node *n, const struct dot *d)
 	if (memcmp(d->inc, n->incarnation, sizeof d->inc) == 0)
 		return false;
 	for (const struct node_peer *p = n->peers; p; p = p->next)
-		if (!p->compared || !p->marked || memcmp(d->inc, p->incarnation, sizeof d->inc) == 0 || !node_tombs_covered_by(n, p->key, d))
+		if (!p->compared || !p->marked || memcmp(d->inc, p->incarnation, sizeof d->inc) == 0 || !vector_covers(&p->known, d))
 			return false;
 	return true;
 }

@@ -85,6 +85,7 @@ struct node_peer {
 	unsigned told_leaves;          /* of them are here, and not merged yet */
 	struct vector context;         /* its own, when comparing began */
 	struct vector early;           /* of marks that came before comparing was over: believed then, if it was the first time; said to be known by the peer, every time */
+	struct vector known;           /* as it said since it came up; another process with its key may know less */
 	uint8_t odd[SUM_LEAVES / 8];   /* leaves with unversioned entries, as it began: asked for in any case */
 	unsigned gets;                 /* of fetches, that it has not answered */
 	uint64_t get_ns;               /* how long it takes for one of them, about: fetch.c. 0: not known */
@@ -300,8 +301,6 @@ int node_tombs_load(struct node *n, struct index_txn *t);
 void node_tombs_due(struct node *n);
 int node_tombs_heard(struct node *n, const uint8_t *node, const struct vector *context); /* what it says that it knows */
 void node_tombs_unheard(struct node *n, const uint8_t *node);
-/* As it said since it came up; nothing, if it did not. ret is initialised. */
-int node_known_to(const struct node *n, const uint8_t *node, struct vector *ret);
 bool node_tombs_needless(struct node *n, struct index_txn *t, const struct entry *e); /* where there is no record */
 bool node_tombs_covered_by(const struct node *n, const uint8_t *node, const struct dot *d);
 void node_tombs_free(struct node *n);

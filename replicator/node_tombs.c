@@ -64,21 +64,16 @@ int node_tombs_heard(struct node *n, const uint8_t *node, const struct vector *c
 	return vector_join(&h->context, context); /* marks do not say again what is retired */
 }
 
-int node_known_to(const struct node *n, const uint8_t *node, struct vector *ret)
-{
-	const struct heard *h = n->heard;
-
-	while (h && memcmp(h->node, node, sizeof h->node) != 0)
-		h = h->next;
-	return h ? vector_copy(&h->context, ret) : 0;
-}
-
 bool node_tombs_covered_by(const struct node *n, const uint8_t *node, const struct dot *d)
 {
 	const struct heard *h = n->heard;
 
 	while (h && memcmp(h->node, node, sizeof h->node) != 0)
 		h = h->next;
+	/* Two with one key, or what one said before it was killed: each that is up has to know it. */
+	for (const struct node_peer *p = n->peers; p; p = p->next)
+		if (memcmp(p->key, node, sizeof p->key) == 0 && !vector_covers(&p->known, d))
+			return false;
 	return h && vector_covers(&h->context, d);
 }
 
