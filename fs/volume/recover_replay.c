@@ -20,7 +20,6 @@
 
 #define WINDOW 16
 #define TAIL_BYTES 65536u
-#define GAP_LOOKS 4
 
 struct link {                     /* one epoch of the lineage */
 	uint64_t epoch, last_slot; /* last_slot UINT64_MAX: the tip, not known yet */
@@ -429,7 +428,7 @@ static int fetch_wait(struct replay *p, struct fetch *f)
 	return rc;
 }
 
-/* Replays `count` slots from `from`, all of which were listed. *ret_sealed: a seal was met. */
+/* Replays `count` slots from `from`, all of which are known to be there. *ret_sealed: a seal was met. */
 static int replay_range(struct replay *p, uint64_t epoch, uint64_t from, uint64_t count, bool *ret_sealed)
 {
 	struct fetch *w = calloc(WINDOW, sizeof *w);
@@ -444,7 +443,7 @@ static int replay_range(struct replay *p, uint64_t epoch, uint64_t from, uint64_
 			fetch_start(p, &w[sent % WINDOW], epoch, from + sent);
 		rc = fetch_wait(p, f);
 		if (rc == -ENOENT)
-			rc = damaged(p, epoch, from + i, "the store lists it");
+			rc = damaged(p, epoch, from + i, "the store has shown it");
 		if (!rc)
 			rc = take_object(p, epoch, from + i, f->key, &f->req);
 		store_req_reset(&f->req);
@@ -568,13 +567,16 @@ static int put_seal(struct replay *p, uint64_t epoch, uint64_t slot)
 	return rc;
 }
 
-/* The tip: replay to its end, and with a sealer put the seal there. What arrives meanwhile is part of it. */
+/*
+ * The tip: replay to its end, and with a sealer put the seal there. What arrives meanwhile is part of it. A listing only says where to
+ * begin to read ahead: what a refused seal, or a look at a gap, has shown to be there is read whether it is listed or not, so each round
+ * takes at least one slot.
+ */
 static int replay_tip(struct replay *p, uint64_t from)
 {
 	uint64_t epoch = p->r.tip_epoch, have;
 	struct slot_list list;
 	bool sealed = false;
-	unsigned again = 0;
 	int rc;
 
 	for (;;) {
@@ -587,18 +589,20 @@ static int replay_tip(struct replay *p, uint64_t from)
 		if (!rc && !sealed)
 			rc = check_gap(p, from, &list, have);
 		free(list.e);
-		if (rc == ERR_DAMAGED && !sealed && again++ < GAP_LOOKS && gap_was_filled(p, from))
-			continue;
-		if (rc || sealed || !p->sealer)
-			return rc;
-		rc = put_seal(p, epoch, from);
-		if (rc == 0) {
-			p->r.sealed_slot = from;
-			return 0;
+		if (rc != ERR_DAMAGED || !gap_was_filled(p, from)) {
+			if (rc || sealed || !p->sealer)
+				return rc;
+			rc = put_seal(p, epoch, from);
+			if (rc == 0)
+				p->r.sealed_slot = from;
+			if (rc != ERR_PRECONDITION)
+				return rc;
 		}
-		if (rc != ERR_PRECONDITION)
+		/* An object of the old writer, or another's seal, is there. */
+		rc = replay_range(p, epoch, from, 1, &sealed);
+		if (rc || sealed)
 			return rc;
-		/* An object of the old writer, or another's seal, got there first: read on. */
+		from = p->r.tip_slot + 1;
 	}
 }
 

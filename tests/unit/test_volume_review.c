@@ -272,6 +272,93 @@ static void test_bad_answer_is_no_seal(void **state)
 	store_close(s);
 }
 
+#define LAG_SHOWN 2u
+#define LAG_SLOTS 6u
+
+struct lag { unsigned listings, seals; };
+
+/* The listings of an epoch's log lag: they show its first slots only. What is asked for by name is there. */
+static int lagging_listing(struct hook *h, struct store_req *r)
+{
+	struct lag *lag = h->user;
+	struct store_req below;
+	size_t i, kept = 0;
+	uint64_t epoch, slot;
+
+	if (!atomic_load(&h->away))
+		return 0;
+	if (r->op == STORE_PUT && strncmp(r->key, "log/0000000001/", 15) == 0)
+		lag->seals++;
+	if (r->op != STORE_LIST || strcmp(r->key, "log/0000000001/") != 0)
+		return 0;
+	if (++lag->listings > 100)
+		return ERR_UNAVAILABLE; /* it would go on for ever */
+	store_req_init(&below, STORE_LIST);
+	below.key = r->key;
+	below.start_after = r->start_after;
+	below.delimiter = r->delimiter;
+	r->result = store_call(h->below, &below);
+	for (i = 0; i < below.entry_count; i++) {
+		if (!object_parse_slot_key(below.entries[i].key, &epoch, &slot))
+			fail_msg("%s", below.entries[i].key);
+		if (slot <= LAG_SHOWN)
+			below.entries[kept++] = below.entries[i];
+		else
+			free(below.entries[i].key);
+	}
+	r->entries = below.entries;
+	r->entry_count = kept;
+	return HOOK_ANSWERED;
+}
+
+/*
+ * Recovery goes by listings for speed only: where they lag for good, each refused seal says that there is a slot more, and that is read;
+ * and what the heartbeat knows to be acknowledged is looked for by name before it is called damage.
+ */
+static void lagging_open(struct world *w, bool released)
+{
+	struct volume_options o;
+	struct lag lag = { 0 };
+	char name[16];
+	struct hook h;
+	struct vol t;
+	unsigned i;
+
+	hook_init(&h, w, lagging_listing);
+	h.user = &lag;
+	vol_options(&o, "a");
+	o.commit_interval_ms = 60000;
+	world_must_open(&t, w, &h.s, "a", &o);
+	for (i = 1; i <= LAG_SLOTS; i++) {
+		snprintf(name, sizeof name, "f%u", i);
+		file_put(&t, name, 1000, i);
+		assert_int_equal(vol_sync(&t), 0);
+	}
+	assert_true(vol_status(&t).slot >= LAG_SLOTS);
+	assert_int_equal(vol_close(&t, released), 0);
+	atomic_store(&h.away, true);
+	vol_options(&o, "b");
+	o.takeover = true;
+	world_must_open(&t, w, &h.s, "b", &o);
+	for (i = 1; i <= LAG_SLOTS; i++) {
+		snprintf(name, sizeof name, "f%u", i);
+		file_check(&t, name, 1000, i);
+	}
+	assert_true(lag.listings > 0 && lag.listings <= 3 * LAG_SLOTS);
+	assert_true(lag.seals > 0 && lag.seals <= LAG_SLOTS + 2);
+	assert_int_equal(vol_close(&t, true), 0);
+}
+
+static void test_listing_lags_behind_seal(void **state)
+{
+	lagging_open(*state, false);
+}
+
+static void test_listing_lags_behind_heartbeat(void **state)
+{
+	lagging_open(*state, true);
+}
+
 static size_t anonymous_bytes(void)
 {
 	char line[128];
@@ -587,6 +674,8 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_lease_of_the_one_before, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(test_long_lease_is_written_whole, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(test_bad_answer_is_no_seal, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_listing_lags_behind_seal, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_listing_lags_behind_heartbeat, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(test_commit_times_grow, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(test_recovery_is_bounded, world_setup, world_teardown),
 	};
