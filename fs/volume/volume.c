@@ -153,12 +153,18 @@ static int open_cache(struct volume *v)
 	return rc ? err_set(rc, "the cache directory cannot be used: %s", err_text(rc)) : 0;
 }
 
-/* Is the newest claim's writer somebody else who may be alive? */
+/*
+ * Is the newest claim's writer somebody else who may be alive? One who was overtaken between claim and opening record opened under a
+ * newer log identity than it had claimed with (take_epoch): where the claim was opened, the record says who writes.
+ */
 static int check_alive(struct volume *v, const struct survey *sv)
 {
+	bool opened = sv->has_tip && sv->tip_epoch == sv->newest_claim && memcmp(sv->tip_open.claim_id, sv->claim.claim_id, ID_BYTES) == 0;
+	const uint8_t *log_uuid = opened ? sv->tip_open.log_uuid : sv->claim.log_uuid;
+
 	if (!sv->newest_claim || sv->released || v->o.takeover || sv->age_s >= VOLUME_ALIVE_S)
 		return 0;
-	if (memcmp(sv->claim.log_uuid, v->log_uuid, ID_BYTES) == 0 && memcmp(sv->claim.machine_id, v->o.machine_id, ID_BYTES) == 0)
+	if (memcmp(log_uuid, v->log_uuid, ID_BYTES) == 0 && memcmp(sv->claim.machine_id, v->o.machine_id, ID_BYTES) == 0)
 		return 0;
 	return err_set(ERR_VOLUME_BUSY, "%s: its writer, node %s, was alive %" PRId64 " s ago; unmount it there, wait, or take it over with --takeover",
 		       v->o.store->address, sv->claim.node, sv->age_s);
