@@ -27,7 +27,7 @@ static struct host *of(struct node_host *b) { return (struct host *)(void *)b; }
 
 /* --- telling the core --- */
 
-static struct note *note_new(enum note_kind kind, const void *bytes, size_t len)
+struct note *host_note_new(enum note_kind kind, const void *bytes, size_t len)
 {
 	struct note *n = calloc(1, sizeof *n + len + 1);
 
@@ -129,7 +129,7 @@ static void *worker(void *arg)
 		if (!j)
 			return NULL;
 		j->run(j);
-		n = note_new(NOTE_JOB, NULL, 0);
+		n = host_note_new(NOTE_JOB, NULL, 0);
 		n->job = j;
 		tell(h, n);
 	}
@@ -162,7 +162,7 @@ static void link_up(void *user, struct link *l, const struct frame_hello *hello)
 		abort();
 	if (!link_local(l, local, sizeof local))
 		local[0] = '\0';
-	n = note_new(NOTE_UP, local, strlen(local)); /* a NUL is behind it */
+	n = host_note_new(NOTE_UP, local, strlen(local)); /* a NUL is behind it */
 	pthread_mutex_init(&p->mu, NULL);
 	p->link = l;
 	memcpy(p->key, hello->node, sizeof p->key);
@@ -179,7 +179,7 @@ static void link_up(void *user, struct link *l, const struct frame_hello *hello)
 static int link_frame(void *user, struct link *l, const struct frame *f)
 {
 	struct host *h = user;
-	struct note *n = note_new(NOTE_FRAME, f->body, f->len);
+	struct note *n = host_note_new(NOTE_FRAME, f->body, f->len);
 
 	n->p = link_user(l);
 	n->type = f->type;
@@ -194,7 +194,7 @@ static int link_frame(void *user, struct link *l, const struct frame *f)
 
 static void link_drained(void *user, struct link *l)
 {
-	struct note *n = note_new(NOTE_DRAINED, NULL, 0);
+	struct note *n = host_note_new(NOTE_DRAINED, NULL, 0);
 
 	n->p = link_user(l);
 	tell(user, n);
@@ -204,7 +204,7 @@ static void link_gone(void *user, struct link *l, const char *why)
 {
 	struct host *h = user;
 	struct peer_link *p = link_user(l);
-	struct note *n = note_new(NOTE_DOWN, NULL, 0);
+	struct note *n = host_note_new(NOTE_DOWN, NULL, 0);
 
 	logmsg(LOGMSG_NOTICE, "%s is down: %s", link_address(l), why);
 	pthread_mutex_lock(&p->mu);
@@ -218,57 +218,6 @@ static void link_gone(void *user, struct link *l, const char *why)
 static const struct link_events link_events = {
 	.hello = link_hello, .judge = host_judge, .up = link_up, .frame = link_frame, .drained = link_drained, .down = link_gone, .refused = host_note_refusal,
 };
-
-/* --- the watcher's thread --- */
-
-static void watch_dirty(void *user, const char *path, size_t len, bool deep, bool writing)
-{
-	struct note *n = note_new(NOTE_DIRTY, path, len);
-
-	n->deep = deep;
-	n->writing = writing;
-	tell(user, n);
-}
-
-static void watch_lost(void *user)
-{
-	logmsg(LOGMSG_NOTICE, "the kernel's queue of events ran over: scanning");
-	watch_dirty(user, "", 0, true, false);
-}
-
-/* How many there are is said once: at the start (tell_limit), or when the first directory is found that is one too many. */
-static void watch_blind(void *user, const char *path, size_t len, int rc)
-{
-	struct host *h = user;
-	bool first;
-
-	pthread_mutex_lock(&h->mu);
-	first = !h->blind && h->watch;
-	h->blind = true;
-	pthread_mutex_unlock(&h->mu);
-	logmsg(first ? LOGMSG_WARNING : LOGMSG_DEBUG, "%.*s cannot be watched (%s): from here on such directories are scanned once a minute. Raise the limit: "
-	       "sysctl -w fs.inotify.max_user_watches=%llu", (int)len, path, err_text(rc), (unsigned long long)(2 * watch_limit()));
-}
-
-/* Are there watches enough for the tree? */
-static void tell_limit(struct host *h)
-{
-	struct host_watching w;
-
-	host_watching(h, &w);
-	if (w.unwatched)
-		logmsg(LOGMSG_WARNING, "the tree has %llu directories, and %llu of them cannot be watched (the limit is %llu): these are scanned once a minute. "
-		       "Raise the limit: sysctl -w fs.inotify.max_user_watches=%llu", (unsigned long long)(w.watched + w.unwatched),
-		       (unsigned long long)w.unwatched, (unsigned long long)w.limit, (unsigned long long)(w.limit + 2 * (w.watched + w.unwatched)));
-}
-
-static void watch_gone(void *user)
-{
-	logmsg(LOGMSG_ERROR, "the tree's root is gone");
-	watch_dirty(user, "", 0, true, false);
-}
-
-static const struct watch_events watch_events = { watch_dirty, watch_lost, watch_blind, watch_gone };
 
 /* --- the core's thread --- */
 
@@ -284,7 +233,7 @@ static void answered(struct host *h, struct ask *a, bool lost)
 int host_ask(struct host *h, void (*run)(struct host *h, void *arg), void *arg)
 {
 	struct ask a = { run, arg, false, false };
-	struct note *n = note_new(NOTE_ASK, NULL, 0);
+	struct note *n = host_note_new(NOTE_ASK, NULL, 0);
 
 	n->ask = &a;
 	tell(h, n);
@@ -596,7 +545,7 @@ static int start(struct host *h, const struct host_options *o)
 	struct node_options no = { .host = &h->base, .env = env_system(), .peers = o->peer_count, .name = h->name, .address = o->address,
 				   .missing_percent = o->missing_percent, .missing_most = o->missing_most, .trash_keep_ns = o->trash_keep_ns,
 				   .trash_most_bytes = o->trash_most_bytes, .limit_rate = o->limit_rate };
-	struct watch_options wo = { .dir = o->dir, .events = &watch_events, .user = h };
+	struct watch_options wo = { .dir = o->dir, .events = &host_watch_events, .user = h };
 	struct link_options lo = { .env = env_system(), .listen = o->listen, .events = &link_events, .user = h };
 	struct watch *watch;
 	int rc = check_first(h, o);
@@ -614,7 +563,7 @@ static int start(struct host *h, const struct host_options *o)
 	pthread_mutex_lock(&h->mu); /* its thread is there already */
 	h->watch = watch;
 	pthread_mutex_unlock(&h->mu);
-	tell_limit(h);
+	host_tell_limit(h);
 	no.ignore = h->ignore;
 	no.tree = h->tree;
 	no.index = h->index;
@@ -643,6 +592,7 @@ int host_start(const struct host_options *o, struct host **ret)
 		return -ENOMEM;
 	h->base = (struct node_host){ submit, host_send, host_queued, host_close, wake_at, host_members_changed, lost };
 	h->notes_end = &h->notes;
+	h->seen_end = &h->seen;
 	h->jobs_end = &h->jobs;
 	h->alarm_ns = NO_ALARM;
 	snprintf(h->name, sizeof h->name, "%s", o->name ? o->name : "");
@@ -747,7 +697,10 @@ const uint8_t *host_node(const struct host *h)
 
 void host_rescan(struct host *h)
 {
-	watch_dirty(h, "", 0, true, false);
+	struct note *n = host_note_new(NOTE_DIRTY, "", 0);
+
+	n->deep = true;
+	tell(h, n);
 }
 
 struct going_on { uint32_t question; bool deleted; int rc; };
@@ -776,9 +729,4 @@ void host_pause(struct host *h, bool pause)
 bool host_paused(struct host *h)
 {
 	return link_hub_paused(h->hub);
-}
-
-void host_watching(struct host *h, struct host_watching *ret)
-{
-	*ret = (struct host_watching){ watch_count(h->watch), watch_blind_count(h->watch), watch_limit() };
 }

@@ -70,6 +70,7 @@ struct host {
 	pthread_mutex_t mu;
 	pthread_cond_t told, work, room, answered;
 	struct note *notes, **notes_end;
+	struct note *seen, **seen_end; /* the watcher's: what it is about to tell, together */
 	struct node_job *jobs, **jobs_end;
 	size_t frame_bytes;
 	struct peer_link *holding;     /* the core's: those that hold frames back */
@@ -83,6 +84,13 @@ struct host {
 /* Runs something on the core's thread, and waits until it was done. -ESHUTDOWN: it never will be. */
 int host_ask(struct host *h, void (*run)(struct host *h, void *arg), void *arg);
 
+struct note *host_note_new(enum note_kind kind, const void *bytes, size_t len); /* never NULL: without memory the process ends */
+
+/* --- host_watch.c --- */
+extern const struct watch_events host_watch_events;
+void host_tell_limit(struct host *h); /* are there watches enough for the tree? */
+
+/* --- host.c --- */
 void host_bad_peer(struct host *h, struct peer_link *p, const char *what); /* it is dropped for a while */
 
 /* --- host_frames.c --- */

@@ -30,6 +30,8 @@ struct watch_events {
 	void (*blind)(void *user, const char *path, size_t len, int rc);
 	/* The root is gone, moved or unmounted. Nothing more follows. */
 	void (*gone)(void *user);
+	/* All that was in the kernel's queue a moment ago was told: both ends of a move, as a rule. NULL: nobody asks. */
+	void (*over)(void *user);
 };
 
 struct watch_options {

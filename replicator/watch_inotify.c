@@ -461,6 +461,8 @@ static void *watch_main(void *arg)
 		}
 		if (there && atomic_exchange(&w->again, false) && again_below(w, w->top))
 			w->lost = true;
+		if (w->o.events->over)
+			w->o.events->over(w->o.user);
 	}
 	if (!there)
 		w->o.events->gone(w->o.user);

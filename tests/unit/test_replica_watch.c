@@ -102,7 +102,7 @@ static void on_gone(void *user)
 	pthread_mutex_unlock(&o->mu);
 }
 
-static const struct watch_events events = { on_dirty, on_lost, on_blind, on_gone };
+static const struct watch_events events = { on_dirty, on_lost, on_blind, on_gone, NULL };
 
 static struct watch *begin(struct owner *o, uint64_t most)
 {
@@ -472,7 +472,7 @@ static uint64_t directories(const char *path, size_t len)
 
 static void nothing_goes_unsaid(void **state)
 {
-	static const struct watch_events all = { believe, believe_lost, no_blind, no_gone };
+	static const struct watch_events all = { believe, believe_lost, no_blind, no_gone, NULL };
 	struct believer *b = calloc(1, sizeof *b), *truth = calloc(1, sizeof *truth);
 	struct watch_options o = { root, 0, &all, b };
 	struct watch *w;
