@@ -12,17 +12,18 @@
 #include <string.h>
 
 #include "err.h"
+#include "fetch_peer.h"
 #include "node_impl.h"
 
-#define FETCHES_MOST 16u
+#define BIG_MOST 16u                  /* files of more than one block that are fetched at a time, */
+#define SMALL_MOST (NODE_BATCH / 2)   /* others: as many as a job has room for, */
+#define SMALL_BYTES (8u << 20)        /* as long as they are no more than so much */
 /* Bytes that one fetch has under way: the first in any case, the second as long as all together have not the third. So a big file is not slow over a long way, and all
  * fetches together never ask of one peer what a link may not queue (LINK_QUEUE_MAX). */
 #define WINDOW_BYTES (2u << 20)
 #define WINDOW_MOST (12u << 20)
 #define WINDOW_ALL (24u << 20)
 #define GONE_AGAIN_NS 1000000000ull   /* a peer that did not have it is asked again */
-#define GET_NS 1000000ull             /* what one takes of a peer that has not answered any */
-#define SLOTS 64u
 
 enum fetch_state { FETCH_LIST, FETCH_OPENING, FETCH_BLOCKS, FETCH_READY, FETCH_BROKEN };
 
@@ -64,7 +65,15 @@ struct fetch {
 	bool dropped;
 };
 
-struct fetches { struct node *n; struct fetch *all; size_t count; uint64_t ids, window_bytes; unsigned turn; };
+struct fetches {
+	struct node *n;
+	struct fetch *all;
+	size_t count[2];               /* big ones, small ones, */
+	uint64_t small_bytes;          /* and what those are */
+	uint64_t ids, window_bytes;
+	uint64_t swept;                /* at this position of the index all were wanted */
+	unsigned turn;
+};
 
 int fetches_new(struct node *n, struct fetches **ret)
 {
@@ -85,6 +94,12 @@ static void request_answered(struct request *q)
 	q->peer = NULL;
 }
 
+/* That one block is, at the most. */
+static uint64_t block_bytes(const struct fetch *f)
+{
+	return f->count > 1 ? f->block : f->want.size;
+}
+
 static void request_free(struct fetch *f, struct request *q)
 {
 	struct request **at = &f->requests;
@@ -93,8 +108,8 @@ static void request_free(struct fetch *f, struct request *q)
 		at = &(*at)->next;
 	*at = q->next;
 	f->window--;
-	f->window_bytes -= q->list ? 0 : f->block;
-	f->n->fetches->window_bytes -= q->list ? 0 : f->block;
+	f->window_bytes -= q->list ? 0 : block_bytes(f);
+	f->n->fetches->window_bytes -= q->list ? 0 : block_bytes(f);
 	request_answered(q);
 	buf_free(&q->got);
 	free(q);
@@ -121,7 +136,8 @@ static void take_out(struct fetches *all, struct fetch *f)
 	while (*at != f)
 		at = &(*at)->next;
 	*at = f->next;
-	all->count--;
+	all->count[f->count == 1]--;
+	all->small_bytes -= f->count == 1 ? f->want.size : 0;
 }
 
 /* --- jobs --- */
@@ -273,7 +289,7 @@ static void check_ready(struct fetch *f)
 	f->file = NULL;
 	f->state = FETCH_READY;
 	node_wait_over(f->n, f->path, strlen(f->path));
-	node_want_soon(f->n, f->path, strlen(f->path), NULL);
+	node_want_fetched(f->n, f->path, strlen(f->path));
 }
 
 static void run_remove(struct node_job *j)
@@ -341,7 +357,7 @@ static void done_write(struct node_job *j)
 	node_job_over(n);
 	if (k->rc == -EILSEQ) {
 		f->failed = true;
-		f->gone |= 1ull << (k->q->slot % SLOTS);
+		f->gone |= fetch_peer_bit(k->q->slot);
 		unask(f, k->q->block);
 	} else if (k->rc) {
 		broken(f, k->rc);
@@ -382,51 +398,9 @@ static void drop(struct fetches *all, struct fetch *f)
 
 /* --- asking --- */
 
-/*
- * Who is asked: the one that will have answered first, by what it took it before. What one of several requests takes is the time to its answer by their number: it is small for a peer that is near,
- * and for one that is far as long as its line is not full; so the near ones are asked first, and the others as soon as these have enough to do. Nobody stays unknown: who has not been asked yet is
- * asked. Of equal ones the turn decides.
- */
-static uint64_t answer_in(const struct node_peer *p)
-{
-	return (p->gets + 1) * (p->get_ns ? p->get_ns : p->gets ? GET_NS : 0);
-}
-
-static bool may_have(const struct fetch *f, const struct node_peer *p)
-{
-	return !p->down && !(f->gone & (1ull << (p->slot % SLOTS)));
-}
-
 static struct node_peer *next_peer(struct fetch *f)
 {
-	struct node_peer *best = NULL;
-	unsigned count = 0, at = 0, turn, best_at = 0;
-
-	for (struct node_peer *p = f->n->peers; p; p = p->next)
-		count += may_have(f, p);
-	if (!count)
-		return NULL;
-	turn = f->turn++ % count;
-	for (struct node_peer *p = f->n->peers; p; p = p->next) {
-		unsigned behind; /* the turn's, round and round */
-
-		if (!may_have(f, p))
-			continue;
-		behind = (at++ + count - turn) % count;
-		if (!best || answer_in(p) < answer_in(best) || (answer_in(p) == answer_in(best) && behind < best_at)) {
-			best = p;
-			best_at = behind;
-		}
-	}
-	return best;
-}
-
-static void note_answer(struct fetch *f, struct request *q)
-{
-	struct node_peer *p = q->peer;
-	uint64_t took = (node_now(f->n) - q->sent_ns) / q->beside + 1;
-
-	p->get_ns = p->get_ns ? (7 * p->get_ns + took) / 8 + 1 : took;
+	return fetch_peer_next(f->n->peers, f->gone, &f->turn);
 }
 
 static int send_get(struct fetch *f, struct request *q)
@@ -474,8 +448,8 @@ static int ask(struct fetch *f, bool list, uint32_t block)
 	f->requests = q;
 	f->window++;
 	if (!list) {
-		f->window_bytes += f->block;
-		f->n->fetches->window_bytes += f->block;
+		f->window_bytes += block_bytes(f);
+		f->n->fetches->window_bytes += block_bytes(f);
 		f->have[block] = 1;
 	}
 	return send_get(f, q); /* a failure is followed by the peer's going down, and that asks elsewhere */
@@ -483,9 +457,9 @@ static int ask(struct fetch *f, bool list, uint32_t block)
 
 static bool may_ask(const struct fetch *f)
 {
-	uint64_t bytes = f->window_bytes + f->block;
+	uint64_t bytes = f->window_bytes + block_bytes(f);
 
-	return f->window == 0 || bytes <= WINDOW_BYTES || (bytes <= WINDOW_MOST && f->n->fetches->window_bytes + f->block <= WINDOW_ALL);
+	return f->window == 0 || bytes <= WINDOW_BYTES || (bytes <= WINDOW_MOST && f->n->fetches->window_bytes + block_bytes(f) <= WINDOW_ALL);
 }
 
 static void step(struct fetch *f)
@@ -537,7 +511,8 @@ static int begin(struct fetches *all, const char *path, const struct entry *want
 	}
 	f->next = all->all;
 	all->all = f;
-	all->count++;
+	all->count[f->count == 1]++;
+	all->small_bytes += f->count == 1 ? f->want.size : 0;
 	f->state = f->count > 1 ? FETCH_LIST : FETCH_OPENING;
 	if (f->count > 1 && index_begin(all->n->o.index, false, &t) == 0) { /* beside the writer, which is ours: what it has is of before */
 		if (index_blocks_get(t, want->hash, &f->list) == 0 && f->list.len == (size_t)f->count * HASH_BYTES)
@@ -561,7 +536,7 @@ int fetch_get(struct fetches *all, const char *path, const struct entry *want, c
 	while (f && (f->want.size != want->size || memcmp(f->want.hash, want->hash, HASH_BYTES) != 0))
 		f = f->next;
 	if (!f) {
-		if (all->count >= FETCHES_MOST)
+		if (!fetch_room(all, fetch_small(want->size)))
 			return -EBUSY;
 		rc = begin(all, path, want, old, &f);
 		if (rc)
@@ -607,8 +582,9 @@ void fetch_sweep(struct fetches *all)
 {
 	struct index_txn *t;
 
-	if (!all->all || index_begin(all->n->o.index, false, &t))
+	if (!all->all || all->swept == all->n->position || index_begin(all->n->o.index, false, &t))
 		return;
+	all->swept = all->n->position;
 	for (struct fetch *f = all->all, *next; f; f = next) {
 		next = f->next;
 		if (!is_wanted(t, f))
@@ -617,14 +593,18 @@ void fetch_sweep(struct fetches *all)
 	index_abort(t);
 }
 
-bool fetch_room(const struct fetches *all)
+bool fetch_small(uint64_t size)
 {
-	return all->count < FETCHES_MOST;
+	return entry_block_count(size) == 1;
 }
 
-size_t fetch_count(const struct fetches *all)
+bool fetch_room(const struct fetches *all, bool small)
 {
-	return all->count;
+	unsigned most = small ? SMALL_MOST : BIG_MOST;
+
+	if (all->n->o.fetch_most && all->n->o.fetch_most < most)
+		most = all->n->o.fetch_most;
+	return all->count[small] < most && (!small || all->small_bytes < SMALL_BYTES);
 }
 
 /* --- answers --- */
@@ -721,7 +701,7 @@ int fetch_data(struct fetches *all, struct node_peer *p, const struct frame *fr)
 	q = find(all, d.request, &f);
 	if (!q || q->peer != p)
 		return 0; /* of a fetch that is over */
-	note_answer(f, q);
+	fetch_peer_answered(p, (node_now(f->n) - q->sent_ns) / q->beside + 1);
 	if (d.status == FRAME_BYTES || d.status == FRAME_ZEROS) {
 		if (q->list && d.status == FRAME_BYTES) {
 			take_list(f, &d);
@@ -733,7 +713,7 @@ int fetch_data(struct fetches *all, struct node_peer *p, const struct frame *fr)
 		f->failed = true;
 	}
 	if (!good) {
-		f->gone |= 1ull << (p->slot % SLOTS);
+		f->gone |= fetch_peer_bit(p->slot);
 		if (!q->list)
 			unask(f, q->block);
 	}
@@ -745,7 +725,7 @@ int fetch_data(struct fetches *all, struct node_peer *p, const struct frame *fr)
 void fetch_peer_up(struct fetches *all, struct node_peer *p)
 {
 	for (struct fetch *f = all->all; f; f = f->next) {
-		f->gone &= ~(1ull << (p->slot % SLOTS));
+		f->gone &= ~fetch_peer_bit(p->slot);
 		step(f);
 	}
 }
@@ -753,8 +733,8 @@ void fetch_peer_up(struct fetches *all, struct node_peer *p)
 void fetch_held(struct fetches *all, const uint8_t *hash, struct node_peer *p)
 {
 	for (struct fetch *f = all->all; f; f = f->next)
-		if (memcmp(f->want.hash, hash, HASH_BYTES) == 0 && (f->gone & (1ull << (p->slot % SLOTS)))) {
-			f->gone &= ~(1ull << (p->slot % SLOTS));
+		if (memcmp(f->want.hash, hash, HASH_BYTES) == 0 && (f->gone & fetch_peer_bit(p->slot))) {
+			f->gone &= ~fetch_peer_bit(p->slot);
 			step(f);
 		}
 }
@@ -762,7 +742,7 @@ void fetch_held(struct fetches *all, const uint8_t *hash, struct node_peer *p)
 void fetch_peer_down(struct fetches *all, struct node_peer *p)
 {
 	for (struct fetch *f = all->all; f; f = f->next) {
-		f->gone &= ~(1ull << (p->slot % SLOTS));
+		f->gone &= ~fetch_peer_bit(p->slot);
 		for (struct request *q = f->requests, *next; q; q = next) {
 			next = q->next;
 			if (q->peer != p || q->writing)

@@ -26,7 +26,7 @@ void fetches_free(struct fetches *f); /* its temps stay; NULL is fine */
  * says that it has not. -EBUSY: enough are under way. Other errors: of the disk; the fetch is given up.
  */
 int fetch_get(struct fetches *f, const char *path, const struct entry *want, const struct entry *old, char *ret_temp, bool *ret_gone);
-/* Drops what no path wants any more: wanted() says. */
+/* Drops what no path wants any more. */
 void fetch_sweep(struct fetches *f);
 
 int fetch_data(struct fetches *f, struct node_peer *p, const struct frame *fr); /* a DATA frame */
@@ -34,7 +34,7 @@ void fetch_peer_up(struct fetches *f, struct node_peer *p);
 void fetch_peer_down(struct fetches *f, struct node_peer *p);
 /* Somebody announced that it holds this content. */
 void fetch_held(struct fetches *f, const uint8_t *hash, struct node_peer *p);
-bool fetch_room(const struct fetches *all); /* another can be begun */
-size_t fetch_count(const struct fetches *f);
+bool fetch_small(uint64_t size);                        /* a file of so many bytes is one block */
+bool fetch_room(const struct fetches *all, bool small); /* another can be begun: small ones beside any number of big ones */
 
 #endif

@@ -16,7 +16,7 @@
 #include "err.h"
 #include "index_impl.h"
 
-#define INDEX_FORMAT 5u
+#define INDEX_FORMAT 6u
 #define OWN_STATE ".state"  /* u32 format, 16 ID, u64 position, count, wanted, next_dir, wanted_bytes */
 #define OWN_STATE_BYTES (4 + INDEX_ID_BYTES + 40)
 

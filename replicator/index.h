@@ -84,8 +84,9 @@ int index_below(struct index_txn *t, const char *dir, size_t len, index_visit vi
 /* Records by position, from the first above `after`; at most `most` of them. */
 int index_since(struct index_txn *t, uint64_t after, unsigned most, index_visit visit, void *user);
 int index_wanted(struct index_txn *t, unsigned most, index_visit visit, void *user);
-/* The same from behind *at on (zeros: from the first); *at is where it ended: at the last one visited, or zeros where there are no more. */
-struct index_at { size_t len; uint8_t key[1 + 8 + ENTRY_NAME_MAX]; };
+/* The same in the order of positions: as they came, but for what has another version since, which came anew. From behind *at on (zeros: from the first); *at is where it
+ * ended: at the last one visited, or zeros where there are no more. What comes to be wanted while somebody goes through all this way lies before him. */
+struct index_at { size_t len; uint8_t key[1 + 8 + 8 + ENTRY_NAME_MAX]; };
 int index_wanted_from(struct index_txn *t, struct index_at *at, unsigned most, index_visit visit, void *user);
 /* What is wanted directly in this directory. */
 int index_wanted_below(struct index_txn *t, const char *dir, size_t len, unsigned most, index_visit visit, void *user);

@@ -1,7 +1,7 @@
 /*
  * index_change.c - storing records, and what follows from them: positions, wanted, contents, inodes, leaves, sums; values and block lists.
  *
- * Invariant: for each record, and for nothing else, there is a P key of its position, an L key, a W key if it is not held and not left out, an H key if it
+ * Invariant: for each record, and for nothing else, there is a P key of its position, an L key, a W and an A key if it is not held and not left out, an H key if it
  * is a file on the disk with contents, held or not, a T key if it is a held directory with another time than is known, an I key if it is a file on the disk, a G key if that has a link group, R keys of the contents of more
  * than one block that it has to do with. A list of blocks (B) is there only while an R key of its content is. test_replica_index checks it after every change.
  */
@@ -84,6 +84,8 @@ static size_t derived(unsigned n, const char *path, size_t len, const struct ind
 	}
 	case 2:
 		return r->held || r->left_out ? 0 : index_key('W', p, out);
+	case 8:
+		return r->held || r->left_out ? 0 : index_key_number('A', r->position, p, out);
 	case 3: {
 		const struct entry *e = r->held ? &r->known : r->on_disk ? &r->disk : NULL;
 
@@ -113,7 +115,7 @@ static size_t derived(unsigned n, const char *path, size_t len, const struct ind
 	}
 }
 
-#define DERIVED 9u
+#define DERIVED 10u
 
 static int change_derived(struct index_txn *t, const char *path, size_t len, const struct index_place *p, const struct index_record *r, bool add)
 {

@@ -8,6 +8,7 @@
  *     D dir               u64 parent, name: the way back
  *     P position dir name nothing: records in the order of their changes
  *     W dir name          nothing: wanted
+ *     A position dir name nothing: wanted, in the order in which it came
  *     T dir name          nothing: a directory whose time is to be set
  *     L leaf dir name     nothing: by leaf of the sums
  *     H hash dir name     nothing: files on the disk by content, held or not

@@ -112,7 +112,7 @@ int index_wanted(struct index_txn *t, unsigned most, index_visit fn, void *user)
 
 int index_wanted_from(struct index_txn *t, struct index_at *at, unsigned most, index_visit fn, void *user)
 {
-	uint8_t key[INDEX_KEY_MAX + 1] = { 'W' };
+	uint8_t key[INDEX_KEY_MAX + 1] = { 'A' };
 	size_t klen = at->len;
 	MDB_cursor *c;
 	struct walk *w;
@@ -130,7 +130,7 @@ int index_wanted_from(struct index_txn *t, struct index_at *at, unsigned most, i
 	for (unsigned n = 0; !rc && n < most; n++) {
 		struct index_place p;
 
-		rc = index_key_place(&k, 1, &p);
+		rc = index_key_place(&k, 9, &p);
 		if (!rc && k.mv_size > sizeof at->key)
 			rc = ERR_CORRUPT;
 		if (rc)

@@ -664,6 +664,10 @@ int node_start(const struct node_options *o, struct node **ret)
 		n->o.hash_apart = NODE_HASH_APART;
 	if (!n->o.inline_most)
 		n->o.inline_most = NODE_INLINE_MOST;
+	if (!n->o.batch || n->o.batch > NODE_BATCH)
+		n->o.batch = NODE_BATCH;
+	if (!n->o.want_keep)
+		n->o.want_keep = NODE_WANT_KEEP;
 	if (!n->o.trash_keep_ns)
 		n->o.trash_keep_ns = TRASH_KEEP_NS;
 	n->scanning = n->scan_wanted = true;

@@ -78,6 +78,9 @@ struct node_options {
 	uint64_t hash_apart;               /* files of so many bytes are read by jobs of their own; 0 = 8 MiB */
 	const struct ignore *ignore;       /* paths that are left alone (DESIGN.md, "Ignored paths"); NULL = none. Outlives the node */
 	size_t inline_most;                /* bytes of announced contents kept until they are applied; 0 = 32 MiB */
+	unsigned batch;                    /* paths that are put in place by one job; 0 = 256, which is the most */
+	size_t want_keep;                  /* paths that are wanted and kept by path, of each kind: the others are looked up in the index; 0 = 65,536 */
+	unsigned fetch_most;               /* files that are fetched at a time, small ones and others; 0 = as fetch.c has it */
 };
 
 /*

@@ -256,7 +256,7 @@ int node_merge(struct node *n, struct index_txn *t, const char *path, size_t len
 	}
 	*ret_wanted = !rc && !r.held && !r.left_out && dot_equal(&r.known.dot, &e->dot);
 	if (!rc && !r.held && !r.left_out)
-		node_want_soon(n, path, len, &r);
+		node_want_news(n, path, len, &r);
 	entry_free(&x);
 	index_record_free(&r);
 	return rc;

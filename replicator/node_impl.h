@@ -23,6 +23,7 @@
 #define NODE_WRITING_NS 500000000ull   /* what was written to and not closed */
 #define NODE_DEFER_NS 30000000000ull   /* a file that is open for ever is taken after this */
 #define NODE_INLINE_MOST (32u << 20)   /* bytes of announced contents kept until they are applied */
+#define NODE_WANT_KEEP 65536u          /* paths of what is wanted that are kept by path, of each kind */
 #define NODE_HASH_APART (8u << 20)     /* bytes of a file that is read by a job of its own */
 #define NODE_INLINE_KEEP_NS 30000000000ull /* what nobody wanted for so long goes when there is no room */
 
@@ -104,9 +105,12 @@ struct node {
 	size_t told_bytes;             /* and what they take */
 	struct pathmap dirty, waits, intents;
 	/* node_choose.c */
-	struct pathmap fresh;          /* wanted, and perhaps to be had now; */
-	struct pathmap fresh_dirs;     /* directories among these, which come first: others wait for them */
-	struct pathmap fetchable;      /* to be fetched once fewer are */
+	struct pathmap fresh;          /* wanted since a moment ago, and perhaps to be had now; */
+	struct pathmap early;          /* for longer; */
+	struct pathmap fresh_dirs;     /* directories of either, which come first: others wait for them */
+	struct pathmap fetched;        /* their contents are here */
+	struct pathmap fetchable[2];   /* to be fetched once fewer are: big ones, small ones */
+	bool unfetched;                /* not all of these are kept by path */
 	bool parts_swept;              /* what fetches of earlier starts have left */
 	bool scan_wanted;              /* all that is wanted is to be gone through */
 	bool scanning_wanted;          /* it is being, from want_at on */
@@ -330,11 +334,15 @@ void node_hash_free(struct node *n);
 
 /* --- node_choose.c --- */
 /* It may be possible to have it now. r: what is wanted, or NULL: not known. */
-void node_want_soon(struct node *n, const char *path, size_t len, const struct index_record *r);
-void node_want_fetch(struct node *n, const char *path, size_t len); /* it is to be fetched, and too many are */
+void node_want_news(struct node *n, const char *path, size_t len, const struct index_record *r); /* it has come just now */
+void node_want_soon(struct node *n, const char *path, size_t len, const struct index_record *r); /* it was tried before */
+void node_want_fetched(struct node *n, const char *path, size_t len);
+void node_want_fetch(struct node *n, const char *path, size_t len, bool small); /* it is to be fetched, and too many are */
 int node_want_below(struct node *n, struct index_txn *t, const char *path, size_t len); /* a directory is there now */
-/* What may be possible to have now, one after the other, until `try` says something else than 0 (>0: that was enough). */
+/* What may be possible to have now, one after the other, until `try` says that it is enough, or fails. */
+enum { NODE_LATER, NODE_CHOSEN, NODE_ENOUGH };
 typedef int (*node_try)(void *user, const char *path, size_t len);
+bool node_any_candidates(const struct node *n); /* false: it would find nothing to try */
 int node_candidates(struct node *n, struct index_txn *t, node_try try, void *user);
 void node_choose_free(struct node *n); /* nothing is wanted */
 

@@ -490,7 +490,7 @@ static int plan_fetch(struct node *n, struct index_txn *t, const char *path, str
 		return 0;
 	*ret = PLAN_LATER;
 	if (rc == -EBUSY) {
-		node_want_fetch(n, path, strlen(path));
+		node_want_fetch(n, path, strlen(path), fetch_small(r->known.size));
 		node_wait_over(n, path, strlen(path));
 		return 0;
 	}
@@ -706,7 +706,9 @@ static int choose_one(void *user, const char *path, size_t len)
 	if (!rc && p != PLAN_ITEM)
 		unchoose(a);
 	index_record_free(&r);
-	return rc ? rc : a->count == NODE_BATCH || c->copied >= COPIED_MOST || ++c->planned >= CANDIDATES;
+	if (!rc && (a->count == c->n->o.batch || c->copied >= COPIED_MOST || ++c->planned >= CANDIDATES))
+		return NODE_ENOUGH;
+	return rc ? rc : p == PLAN_ITEM ? NODE_CHOSEN : NODE_LATER;
 }
 
 static void run_release(struct node_job *j)
@@ -732,6 +734,7 @@ static void done_release(struct node_job *j)
 static void not_chosen(struct node *n, struct apply_job *a)
 {
 	n->scan_wanted = true;
+	n->scanning_wanted = false; /* from the first on */
 	node_wake(n, node_now(n) + NODE_AGAIN_NS);
 	for (size_t i = 0; i < a->count; i++)
 		if (a->wants[i].path)
@@ -755,6 +758,8 @@ bool node_start_apply(struct node *n)
 		node_waits_over(n);
 		return false;
 	}
+	if (!node_any_candidates(n)) /* with each piece that comes it is asked */
+		return false;
 	a = calloc(1, sizeof *a);
 	if (!a) {
 		node_failed(n, -ENOMEM);
@@ -771,7 +776,7 @@ bool node_start_apply(struct node *n)
 			index_abort(t);
 	}
 	n->again |= c.decided && !rc;
-	if (!a->count && n->fresh.count + n->fresh_dirs.count) /* those behind them, when others had their turn */
+	if (!a->count && n->fresh.count + n->fresh_dirs.count + n->early.count + n->fetched.count) /* those behind them, when others had their turn */
 		node_wake(n, node_now(n));
 	if (rc) {
 		node_failed(n, rc);

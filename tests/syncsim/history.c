@@ -425,6 +425,9 @@ int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_r
 	w->keep_ns = world_chance(w, 300) ? 5000000000ull + world_random(w, 20000000000ull) : TRASH_KEEP_NS;
 	w->hash_apart = world_chance(w, 300) ? 1 + world_random(w, 300) : 0;
 	w->inline_most = world_chance(w, 300) ? 1 + world_random(w, 1000) : 0;
+	w->batch = world_chance(w, 200) ? 1 + (unsigned)world_random(w, 4) : 0;
+	w->want_keep = world_chance(w, 300) ? 1 + world_random(w, 4) : 0;
+	w->fetch_most = world_chance(w, 300) ? 1 + (unsigned)world_random(w, 2) : 0;
 	w->missing_percent = world_chance(w, 350) ? 50 : 101;
 	w->tombs_ns = world_chance(w, 400) ? 100000000ull + world_random(w, world_chance(w, 500) ? 1000000000ull : 20000000000ull) : 0;
 	w->context_keep = world_chance(w, 500) ? 1 + world_random(w, 4) : 0;

@@ -209,6 +209,42 @@ static void a_word_for_each_question(struct world *w)
 		expect_everywhere(w, t[i], i >= 6, "what was asked about was deleted, and nothing else");
 }
 
+/* Somebody was away, and uploads come all the time, more than it can put in place: what it missed gets there all the same, and so do they. Their names come first, where it counts. */
+static void uploads_outrun(struct world *w)
+{
+	struct machine *m = &w->m[0], *late = &w->m[2];
+	uint32_t missed[40], at[4000];
+	unsigned uploads = 0, there = 0, new_there = 0;
+	char name[16];
+
+	w->batch = 4;
+	w->want_keep = 64;
+	w->fetch_most = 2;
+	boot_all(w);
+	cut_off(w, 2, true);
+	for (unsigned i = 0; i < CL_ARRAY_LEN(missed); i++) {
+		snprintf(name, sizeof name, "z%u", i);
+		missed[i] = user_put(m, name, i % 2 ? BIG : 100);
+	}
+	run_for(w, 10 * SECOND);
+	cut_off(w, 2, false);
+	for (; there < CL_ARRAY_LEN(missed) && uploads < CL_ARRAY_LEN(at) && !w->violation[0]; uploads++) {
+		snprintf(name, sizeof name, "a%u", uploads);
+		at[uploads] = user_put(m, name, 50);
+		for (unsigned i = 0; i < 2; i++)
+			world_step(w);
+		while (there < CL_ARRAY_LEN(missed) && machine_has(late, missed[there], HAS_TREE))
+			there++;
+	}
+	for (unsigned i = 0; i < uploads; i++)
+		new_there += machine_has(late, at[i], HAS_TREE);
+	world_say(w, "after %u uploads %u of what was missed is there, and %u of them are; %llu are wanted", uploads, there, new_there, (unsigned long long)status_of(late).wanted);
+	EXPECT(w, there == CL_ARRAY_LEN(missed));
+	EXPECT(w, status_of(late).wanted > 64); /* else they did not outrun it */
+	EXPECT(w, new_there > uploads / 20);
+	world_rest(w);
+}
+
 /* Who alone has a content looks through its tree anew, for longer than what nobody has is waited for. */
 static void held_by_one_that_scans(struct world *w)
 {
@@ -655,6 +691,7 @@ static const struct scene { const char *name; void (*play)(struct world *w); uns
 	{ "gone, unseen, then edited elsewhere", gone_unseen_linked, 101 },
 	{ "gone while no process ran, then edited elsewhere", gone_while_stopped, 101 },
 	{ "one is told of as gone while a listing shows that all is", gone_beside_a_listing, 50 },
+	{ "what was missed, while uploads outrun their member", uploads_outrun, 101 },
 	{ "what one alone has, while it scans", held_by_one_that_scans, 101 },
 	{ "more starts than a vector has room for", many_starts, 101 },
 	{ "what was written by a name that went", written_by_a_name_that_went, 101 },

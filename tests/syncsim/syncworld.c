@@ -402,7 +402,7 @@ void machine_boot(struct machine *m)
 				  .limit_rate = (m->w->seed + m->number) % 5 == 0 ? 40000 : 0, /* a file of many blocks takes ten seconds */
 				  .trash_keep_ns = m->w->keep_ns, .tombs_keep_ns = m->w->tombs_ns, .context_keep = m->w->context_keep, .known_keep = m->w->known_keep,
 				  .missing_percent = m->w->missing_percent, .missing_most = 1,
-				  .inline_most = m->w->inline_most, .hash_apart = m->w->hash_apart };
+				  .inline_most = m->w->inline_most, .hash_apart = m->w->hash_apart, .batch = m->w->batch, .want_keep = m->w->want_keep, .fetch_most = m->w->fetch_most };
 	uint8_t id[INDEX_ID_BYTES];
 	struct frame_hello h;
 	int rc;

@@ -215,6 +215,9 @@ struct world {
 	uint64_t keep_ns;          /* how long the trash is kept */
 	unsigned missing_percent;  /* over 100: nodes never halt for what is missing */
 	uint64_t hash_apart;       /* files of so many bytes are read apart; 0 = far more than there are */
+	unsigned batch;            /* paths that nodes put in place by one job; 0 = far more than there are */
+	size_t want_keep;          /* paths that nodes keep of what is wanted; 0 = far more than there are */
+	unsigned fetch_most;       /* files that they fetch at a time; 0 = far more than there are */
 	size_t inline_most;        /* bytes of announced contents that nodes keep; 0 = far more than there are */
 	size_t context_keep, known_keep; /* 0: as many as usual */
 	uint64_t tombs_ns;         /* how long deletions are remembered at the least; 0 = for longer than any history */

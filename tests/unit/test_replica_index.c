@@ -232,10 +232,10 @@ static bool below_d(const struct model *m, unsigned n, uint64_t arg)
 	return strncmp(p, "d/", 2) == 0 && (!arg || !strchr(p + 2, '/'));
 }
 
-/* Piece by piece, and in the order of the whole; directory by directory as well. */
+/* Piece by piece, in the order in which they came; directory by directory as well. */
 static void check_wanted_pieces(struct index_txn *t, const struct model *m)
 {
-	struct seen s = { .m = m };
+	struct seen s = { .m = m, .by_position = true };
 	struct index_at at = { 0 };
 	unsigned before;
 
@@ -245,6 +245,7 @@ static void check_wanted_pieces(struct index_txn *t, const struct model *m)
 		assert_true(s.count <= before + 3);
 	} while (at.len);
 	assert_seen(&s, m, wanted, 0);
+	s.by_position = false;
 	assert_int_equal(index_wanted_below(t, "d", 1, UINT32_MAX, see, &s), 0);
 	for (unsigned n = 0; n < PATHS; n++)
 		assert_int_equal(s.at[n], m->there[n] && wanted(m, n, 0) && below_d(m, n, 1));
