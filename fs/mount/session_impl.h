@@ -73,7 +73,7 @@ struct request {
 	uint64_t rdev;
 	struct volume_cred cred;
 	struct volume_attr attr;
-	bool kill_priv, is_create;
+	bool kill_priv;
 	const char *name, *name2;          /* end with NUL; borrowed until `owned` */
 	const void *data;                  /* data_len bytes; the same */
 	size_t data_len;

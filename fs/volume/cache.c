@@ -576,11 +576,6 @@ const char *cache_log_held(struct cache *c)
 	return why;
 }
 
-bool cache_log_room(struct cache *c)
-{
-	return !cache_log_held(c);
-}
-
 void cache_log_committed(struct cache *c, struct segment *s, const struct segment_ref *ref)
 {
 	struct entry *e;

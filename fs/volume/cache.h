@@ -3,7 +3,7 @@
  * are cache, what is fetched, what is evicted.
  *
  * Budget: the disk usage of all segment files never exceeds budget_bytes, unsent ones included (those are never
- * evicted; cache_log_room tells whether another may be made). Eviction is by whole segment, scan-resistant: a segment
+ * evicted; cache_log_held tells whether another may be made). Eviction is by whole segment, scan-resistant: a segment
  * touched once (a scan, readahead) goes before one that was touched again after a while.
  * Descriptors: at most CACHE_OPEN_MAX segment files are open.
  *
@@ -62,9 +62,8 @@ int cache_copy_aside(struct cache *c, uint64_t id);
 /* A new active log segment (pinned). Uses a spare when one is ready: a file that was log before, most often (cache_spare.c); when none is
  * left makes the next on EXEC_FILES, by recycling an evictable file where possible. -ENOSPC when the disk has none, after eviction. */
 int cache_new_log(struct cache *c, const struct segment_header *h, struct segment **ret);
-/* Unsent log bytes may grow by another segment within the budget (and the disk has the space)? */
-bool cache_log_room(struct cache *c);
-const char *cache_log_held(struct cache *c); /* NULL when it is so, else why not (static) */
+/* NULL when unsent log bytes may grow by another segment within the budget, and the disk has the space; else why not (static). */
+const char *cache_log_held(struct cache *c);
 /* Its object is acknowledged: from now on it is cache, under ref. */
 void cache_log_committed(struct cache *c, struct segment *s, const struct segment_ref *ref);
 /* The segment is gone from the volume (collected): forget and unlink. */

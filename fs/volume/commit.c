@@ -159,7 +159,6 @@ static void serve_waiters(struct volume *v)
 		if (w->lsn <= v->lsn_local)
 			want = v->cut_count == 0; /* only the lease is missing: any slot renews it */
 	}
-	v->cut_wanted = want;
 	/* While uploads are full, waiting makes one object of what would have been several. */
 	if (want && v->cut_count < v->o.uploads) {
 		int rc = commit_cut(v);
@@ -641,7 +640,7 @@ out:
 void volume_sync_ahead(struct volume *v)
 {
 	pthread_mutex_lock(&v->mu);
-	if (v->o.durability == VOLUME_DURABILITY_LOCAL && (v->state == VOLUME_SERVING || v->state == VOLUME_HELD) && !v->closing &&
+	if (v->o.durability == VOLUME_DURABILITY_LOCAL && v->state == VOLUME_SERVING && !v->closing &&
 	    v->lsn > v->lsn_local && !v->syncing && !v->sync_queued)
 		sync_pass(v, v->lsn);
 	pthread_mutex_unlock(&v->mu);
@@ -666,7 +665,7 @@ static void tick(struct volume *v)
 	uint64_t now = volume_boot(v);
 	bool due, refused;
 
-	if (v->state != VOLUME_SERVING && v->state != VOLUME_HELD)
+	if (v->state != VOLUME_SERVING)
 		return;
 	if (!meta_is_fit(v->meta)) { /* a reader met it, who changes no state */
 		engine_set_failed(v, VOLUME_FAILED, "the map cannot be read");

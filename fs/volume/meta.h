@@ -98,7 +98,6 @@ int meta_orphan_next(struct meta *m, uint64_t after, uint64_t *ret); /* -ENOENT 
 int meta_segment_get(struct meta *m, uint64_t id, struct segment_ref *ret); /* -ENOENT */
 /* Not through sink.change: segments follow from the objects. The bytes of key and value, for runs: meta_segment_encode. */
 int meta_segment_put(struct meta *m, const struct segment_ref *r);
-int meta_segment_del(struct meta *m, uint64_t id);
 void meta_segment_encode(const struct segment_ref *r, struct buf *key, struct buf *val);
 uint64_t meta_segment_count(const struct meta *m);
 uint64_t meta_segment_bytes(const struct meta *m);

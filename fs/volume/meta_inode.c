@@ -113,21 +113,6 @@ int meta_segment_put(struct meta *m, const struct segment_ref *r)
 	return 0;
 }
 
-int meta_segment_del(struct meta *m, uint64_t id)
-{
-	uint8_t key[VALUE_KEY_PREFIX_BYTES];
-	struct segment_ref old;
-	int rc = meta_segment_get(m, id, &old);
-
-	if (!rc)
-		rc = meta_raw_del(m, key, value_key_segment(id, key), false);
-	if (rc)
-		return rc;
-	m->segments--;
-	m->segment_bytes -= old.object_bytes;
-	return 0;
-}
-
 void meta_segment_encode(const struct segment_ref *r, struct buf *key, struct buf *val)
 {
 	uint8_t k[VALUE_KEY_PREFIX_BYTES], v[VALUE_SEGMENT_BYTES];

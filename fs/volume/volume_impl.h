@@ -33,7 +33,7 @@
 #define CHECKPOINT_SLOTS_MAX 512    /* log objects to replay, at most about */
 #define CHECKPOINT_BACKLOG 4        /* times checkpoint_bytes of changes in memory beside the checkpoint being written: more is not taken */
 
-enum cut_state { CUT_FROZEN, CUT_BUILT, CUT_SENDING, CUT_CHECKING, CUT_BACKOFF, CUT_ACKED };
+enum cut_state { CUT_FROZEN, CUT_SENDING, CUT_CHECKING, CUT_BACKOFF, CUT_ACKED };
 
 struct cut {
 	struct cut *next;                /* queue, by slot */
@@ -98,7 +98,6 @@ struct volume {
 	uint64_t cut_first_lsn, cut_oldest_boot_ns;
 	uint64_t lsn;                    /* last assigned */
 	uint64_t last_commit_real_ns;
-	bool cut_wanted;                 /* a waiter needs the active segment in the store */
 
 	/* cuts that the store has not acknowledged, oldest first */
 	struct cut *cuts, *cuts_tail;

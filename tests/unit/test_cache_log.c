@@ -329,7 +329,7 @@ static void test_log_budget(void **state)
 	open_cache(60 * MIB, false);
 	old = make_object(500, 2 * MIB, NULL);
 	check(&old, 0, 2 * MIB);
-	while (n < 16 && cache_log_room(c)) {
+	while (n < 16 && !cache_log_held(c)) {
 		s[n] = new_log(n + 1, 8 * MIB - 5000, true);
 		segment_freeze(s[n]);
 		segment_drop_memory(s[n]);
@@ -355,7 +355,7 @@ static void test_log_budget(void **state)
 		check(&r, 0, r.data_len);
 	}
 	settle();
-	assert_true(cache_log_room(c));
+	assert_true(!cache_log_held(c));
 	assert_int_equal(cache_new_log(c, &h, &extra), 0);
 	segment_unref(extra);
 }
@@ -368,7 +368,7 @@ static void test_small_log_in_outage(void **state)
 
 	(void)state;
 	open_cache(60 * MIB, false);
-	while (n < 40 && cache_log_room(c)) { /* one-second cuts with little in them while the store is away */
+	while (n < 40 && !cache_log_held(c)) { /* one-second cuts with little in them while the store is away */
 		s[n] = new_log(n + 1, 10000, true);
 		segment_freeze(s[n]);
 		n++;
