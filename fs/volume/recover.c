@@ -82,8 +82,8 @@ static int bad(int rc, struct store *s, const char *key, const char *what)
 {
 	if (rc == ERR_NEWER_FORMAT)
 		return err_set(rc, "%s/%s: written by a newer version of clonefs; update this machine", s->address, key);
-	return err_set(rc, "%s/%s: %s is damaged (%s); nothing was changed. See the recovery page, and run clonefs fsck", s->address, key, what,
-		       err_text(rc));
+	return err_set(rc, "%s/%s: %s is damaged (%s); nothing was changed. Restore that object from a version of it or a copy of the store; fsck.clonefs names "
+		       "all that is damaged", s->address, key, what, err_text(rc));
 }
 
 /* The footer of (epoch, slot): 0, -ENOENT, or an error with a message. */

@@ -45,12 +45,13 @@ static int damaged(struct replay *p, uint64_t epoch, uint64_t slot, const char *
 
 	object_key_slot(epoch, slot, key);
 	return err_set(ERR_DAMAGED, "%s/%s is missing, but %s: the log has a hole. Nothing was changed; restore that object "
-		       "(a bucket's versions or a copy), or see the recovery page", p->s->address, key, why);
+		       "from a version of it or a copy of the store; fsck.clonefs names all that is missing", p->s->address, key, why);
 }
 
 static int corrupt(struct replay *p, const char *key, const char *why)
 {
-	return err_set(ERR_CORRUPT, "%s/%s: %s; nothing was changed. Restore that object, or see the recovery page", p->s->address, key, why);
+	return err_set(ERR_CORRUPT, "%s/%s: %s; nothing was changed. Restore that object from a version of it or a copy of the store; fsck.clonefs names all that "
+		       "is damaged", p->s->address, key, why);
 }
 
 /* --- the lineage and its newest checkpoint --- */

@@ -52,7 +52,7 @@ int segment_prepare(struct disk *d, const char *recycled, const char *spare_name
 /* Turns the spare (or a new file when spare_name is NULL) into an active log segment. The header is written with the first flush.
  * The rename need not be durable before segment_sync, which makes it so. */
 int segment_create(struct disk *d, const char *spare_name, const struct segment_header *h, struct segment **ret);
-/* Opens an existing file by ID. verify: ERR_CORRUPT when the header does not check. */
+/* Opens an existing file by ID. ERR_CORRUPT: the header does not check, or is another's. */
 int segment_open(struct disk *d, uint64_t id, struct segment **ret);
 /* The same by file name ("salvage/seg-..."). read_only: nothing is ever written to the file. */
 int segment_open_name(struct disk *d, const char *name, bool read_only, struct segment **ret);
