@@ -333,7 +333,8 @@ static int look_behind(struct volume *v, struct segment *s, bool *ret)
 	return rc;
 }
 
-/* More was durable in it than was adopted. */
+/* More was durable in it than was adopted: that is kept elsewhere, and its LSNs are given to what comes. A read that goes well later must not
+ * bring it back in the place of that. */
 static int keep_rest(struct tail *t, size_t i)
 {
 	struct segment *s = t->found[i].s;
@@ -344,7 +345,11 @@ static int keep_rest(struct tail *t, size_t i)
 		return 0;
 	t->damage = true;
 	rc = look_behind(t->v, s, &more);
-	return rc || !more ? rc : cache_copy_aside(t->v->cache, segment_header(s)->id);
+	if (!rc && more)
+		rc = cache_copy_aside(t->v->cache, segment_header(s)->id);
+	if (!rc)
+		segment_cut_off(s);
+	return rc;
 }
 
 static int place_segment(struct tail *t, size_t i)

@@ -124,7 +124,10 @@ const struct object_table *segment_table(const struct segment *s); /* after has_
 /* Calls each() for every intact record in order (LSNs consecutive, data verified against data_hash); stops at the first that is
  * not, or when each returns non-zero (returned). Restores data_len, sums and records_len so that the segment can be frozen and encoded. */
 int segment_replay(struct segment *s, int (*each)(void *user, struct record *r), void *user);
-/* The same, going on behind records that are not intact: LSNs grow, with gaps. For reading what is left, not for going on from it. */
+/* After that: what is behind the records that counted never counts again, whatever a later read makes of it. Lasts with the next
+ * segment_sync; where it cannot be written the file has failed, as after any write of its log. */
+void segment_cut_off(struct segment *s);
+/* The same as segment_replay, going on behind records that are not intact: LSNs grow, with gaps. For reading what is left, not for going on from it. */
 int segment_salvage(struct segment *s, int (*each)(void *user, struct record *r), void *user);
 /* Calls each() for every record of frozen log (from memory or file; data not looked at), changing nothing. ERR_CORRUPT when one
  * is missing. */

@@ -73,6 +73,8 @@ void segment_mark_present(struct segment *s, uint32_t first, uint32_t count);
 int segment_write_header(struct segment *s, struct disk_file *f);
 /* Tells the next process, as well as the disk allows, that a write or sync of this log failed. */
 void segment_mark_failed(struct segment *s);
+/* After a write or sync of its log: a failure (rc other than 0) stays, and is marked in the file. */
+void segment_keep_failure(struct segment *s, int rc);
 /* Where len bytes go when the data ends at `end`. */
 uint64_t segment_place(uint64_t end, size_t len);
 

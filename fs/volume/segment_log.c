@@ -39,7 +39,7 @@ bool segment_has_room(const struct segment *s, size_t data_bytes)
 	return data_bytes == 0 || segment_place(end, data_bytes) + data_bytes <= SEGMENT_DATA_MAX;
 }
 
-static void keep_failure(struct segment *s, int rc)
+void segment_keep_failure(struct segment *s, int rc)
 {
 	bool first;
 
@@ -68,7 +68,7 @@ static void write_data(struct segment *s, const uint8_t *data, uint64_t from, ui
 		rc = s->disk->pwrite(f, data + from, (size_t)(page_up(to) - from), SEGMENT_DATA_OFFSET + from);
 		segment_file_put(s);
 	}
-	keep_failure(s, rc);
+	segment_keep_failure(s, rc);
 }
 
 int segment_append_data(struct segment *s, const void *buf, size_t len, uint32_t *ret_logical, uint64_t *ret_hash)
@@ -184,7 +184,7 @@ int segment_sync(struct segment *s, uint64_t *ret_lsn)
 	pthread_mutex_unlock(&s->mu);
 	if (rc == 0)
 		rc = sync_file(s, records, records_len);
-	keep_failure(s, rc);
+	segment_keep_failure(s, rc);
 	pthread_mutex_lock(&s->mu);
 	if (records)
 		s->memory_users--;

@@ -211,6 +211,27 @@ int segment_salvage(struct segment *s, int (*each)(void *user, struct record *r)
 	return replay(s, true, each, user);
 }
 
+void segment_cut_off(struct segment *s)
+{
+	static const uint8_t none[sizeof(uint32_t)]; /* in place of RECORD_MAGIC */
+	uint32_t at = segment_records_len(s);
+	struct disk_file *f;
+	int rc;
+
+	if (segment_failed(s) || at + sizeof none > SEGMENT_RECORDS_MAX)
+		return;
+	rc = segment_file_get(s, &f);
+	if (!rc) {
+		rc = s->disk->pwrite(f, none, sizeof none, SEGMENT_RECORDS_OFFSET + (uint64_t)at);
+		segment_file_put(s);
+	}
+	segment_keep_failure(s, rc);
+	pthread_mutex_lock(&s->mu);
+	s->wrote = true;
+	s->synced = false;
+	pthread_mutex_unlock(&s->mu);
+}
+
 int segment_records(struct segment *s, int (*each)(void *user, struct record *r), void *user)
 {
 	struct replay p = { .s = s, .lsn = s->header.first_lsn - 1, .each = each, .user = user };

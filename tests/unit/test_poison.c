@@ -344,6 +344,37 @@ static void test_middle_record(void **state)
 	disk_posix_close(d);
 }
 
+/*
+ * It was misread but once, by a disk that reads it well afterwards. By then the log has been gone on from before it, under the same LSNs, and
+ * what was acknowledged since is what counts: the old record must not come back in its place.
+ */
+static void test_passing_misread(void **state)
+{
+	struct volume_options o;
+	struct killed k;
+	struct file f[16];
+	struct vol t;
+	uint64_t lsn, at;
+
+	make_killed(&k, *state, false);
+	assert_int_equal(log_files(&k, f, 16), 1);
+	at = record_at(f[0].path, 5, &lsn) + 60;
+	file_flip(f[0].path, at);
+	options(&o);
+	world_must_open(&t, k.w, &k.h.s, "killed", &o);
+	assert_int_equal(vol_status(&t).lsn, lsn - 1);
+	file_put(&t, "after", LEN, 77);
+	assert_int_equal(vol_fsync(&t), 0);
+	lsn = vol_status(&t).lsn;
+	vol_close(&t, false);
+	file_flip(f[0].path, at);
+	world_must_open(&t, k.w, &k.h.s, "killed", &o);
+	assert_int_equal(vol_status(&t).lsn, lsn);
+	assert_int_equal(vol_status(&t).lost_operations, 0);
+	file_check(&t, "after", LEN, 77);
+	vol_close(&t, false);
+}
+
 /* Its data, in place of the record: the same. */
 static void test_data(void **state)
 {
@@ -459,6 +490,7 @@ int main(int argc, char **argv)
 		cmocka_unit_test_setup_teardown(test_file_gone, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(test_middle_file, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(test_middle_record, world_setup, world_teardown),
+		cmocka_unit_test_setup_teardown(test_passing_misread, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(test_data, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(test_cache, world_setup, world_teardown),
 		cmocka_unit_test_setup_teardown(test_mark, world_setup, world_teardown),
