@@ -15,6 +15,7 @@
 struct look {
 	char *path;
 	bool deep, have, first, held, told, glance, there;
+	bool name;             /* because another name of it was looked at */
 	enum node_missing word;
 	struct index_record record;
 	struct examine_options o;
@@ -338,13 +339,19 @@ static uint64_t pause(const struct node *n, const struct look *k)
 	return for_ns / 4 < NODE_AGAIN_NS ? NODE_AGAIN_NS : for_ns / 4 < NODE_AGAIN_MOST_NS ? for_ns / 4 : NODE_AGAIN_MOST_NS;
 }
 
-/* It is neither busy nor unreadable: it is only not its turn. */
+/*
+ * It is neither busy nor unreadable: it is only not its turn. Its other names are not looked at once more for that: where a content is read at each look (its ctime is ahead of
+ * the clock) and is enough for one job, two names would put each other off for ever.
+ */
 static int put_off(struct node *n, struct look *k, bool first, uint64_t after_ns)
 {
+	bool there = pathmap_get(&n->dirty, k->path, strlen(k->path)) != NULL;
 	int rc = look_later(n, k, first, after_ns);
 	struct dirty *d = (struct dirty *)(void *)pathmap_get(&n->dirty, k->path, strlen(k->path));
 
 	n->look_first = false;
+	if (d && !there)
+		d->name = k->name;
 	if (d && !k->since_ns)
 		d->since_ns = 0;
 	return rc;
@@ -512,6 +519,7 @@ static int add(struct node *n, struct index_txn *t, struct look_job *l, struct d
 	if (node_hash_take(n, d->at.path, d->at.len, &k->hashed))
 		k->o.hashed = &k->hashed;
 	k->first = d->first;
+	k->name = d->name;
 	k->held = d->held;
 	k->told = d->told;
 	k->word = d->word;
