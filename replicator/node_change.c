@@ -199,20 +199,39 @@ static int answer_dead(struct node *n, struct index_txn *t, const char *path, si
 	return rc;
 }
 
+/* What has the content of the newest counts as that, but not while it is to be looked at: a change found then would claim to know of the newest. *was: what the disk has until then; or deleted. */
+static int doubt_before(struct node *n, const char *path, size_t len, const struct index_record *r, const struct entry *newest, struct entry *was)
+{
+	const struct entry *disk = node_on_disk(r);
+
+	was->deleted = true;
+	if (!disk || disk->kind != ENTRY_FILE || dot_equal(&disk->dot, &newest->dot) || !pathmap_get(&n->dirty, path, len))
+		return 0;
+	return entry_copy(disk, was);
+}
+
 static int merge_record(struct node *n, struct index_txn *t, const char *path, size_t len, struct index_record *r, const struct entry *e)
 {
+	struct entry x, was;
 	struct merge m;
-	struct entry x;
 	int rc;
 
 	entry_init(&x);
+	entry_init(&was);
 	rc = entry_copy(&r->known, &x);
 	if (!rc)
 		rc = entry_merge(&x, e, &m);
 	if (!rc && m.twin)
 		n->alerts++;
+	if (!rc)
+		rc = doubt_before(n, path, len, r, &x, &was);
 	if (!rc && m.changed) {
 		set_known(r, &x);
+		if (r->held && !was.deleted) {
+			r->held = false;
+			r->on_disk = true;
+			take(&r->disk, &was);
+		}
 		if (!node_on_disk(r))
 			memset(&r->stat, 0, sizeof r->stat);
 		rc = index_put(t, path, len, r);
@@ -220,6 +239,7 @@ static int merge_record(struct node *n, struct index_txn *t, const char *path, s
 		rc = index_renew(t, path, len); /* whoever says so has not heard of the deletion: sums leave those out */
 	}
 	entry_free(&x);
+	entry_free(&was);
 	return rc;
 }
 

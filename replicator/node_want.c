@@ -580,8 +580,7 @@ static int plan_link(struct node *n, struct index_txn *t, const char *path, stru
 		rc = index_with_inode(t, r->stat.ino, note_other, &m);
 	if (rc >= 0 && !m.found && m.doubt) { /* to be linked to that, or to have an inode of its own */
 		*ret = PLAN_LATER;
-		node_wait(n, path, m.len, UINT64_MAX);
-		return 0;
+		return node_wait(n, path, m.len, UINT64_MAX) ? 0 : -ENOMEM;
 	}
 	w->link_from = m.found;
 	i->link_from = m.found;
@@ -590,6 +589,10 @@ static int plan_link(struct node *n, struct index_txn *t, const char *path, stru
 	i->only_link = all_but_link;
 	if (rc < 0 || !all_but_link || (m.found ? m.stat.ino != r->stat.ino : m.other))
 		return rc < 0 ? rc : 0;
+	if (pathmap_get(&n->dirty, path, m.len)) { /* is it still what the record says? */
+		*ret = PLAN_LATER;
+		return node_wait(n, path, m.len, UINT64_MAX) ? 0 : -ENOMEM;
+	}
 	entry_init(&e);
 	rc = entry_copy(&r->known, &e);
 	*ret = PLAN_DECIDED;
