@@ -501,17 +501,18 @@ static int check_first(struct host *h, const struct host_options *o)
 
 static int open_state(struct host *h, const struct host_options *o, struct node_options *no)
 {
-	char path[4096];
+	char path[HOST_STATE_DIR_MAX + 32];
 	uint8_t random[INDEX_ID_BYTES];
 	bool made = false;
 	int rc;
 
-	if (strlen(o->state_dir) > sizeof path - 32)
+	if (strlen(o->state_dir) > HOST_STATE_DIR_MAX)
 		return err_set(-ENAMETOOLONG, "the path of the state directory is too long: %s", o->state_dir);
 	if (mkdir(o->state_dir, 0700) == 0)
 		made = true;
 	else if (errno != EEXIST)
 		return err_set(-errno, "cannot make the state directory %s: %s", o->state_dir, strerror(errno));
+	strcpy(h->state_dir, o->state_dir);
 	rc = check_outside(o);
 	if (rc && made)
 		rmdir(o->state_dir);
@@ -576,6 +577,7 @@ static int start(struct host *h, const struct host_options *o)
 	publish_status(h);
 	lo.keys = h->keys;
 	lo.node = h->key;
+	lo.paused = host_was_paused(h->state_dir);
 	rc = link_hub_start(&lo, &h->hub);
 	if (!rc)
 		rc = host_members_start(h, o);
@@ -718,15 +720,4 @@ int host_go_on(struct host *h, uint32_t question, bool deleted)
 	int rc = host_ask(h, go_on, &g);
 
 	return rc ? rc : g.rc;
-}
-
-void host_pause(struct host *h, bool pause)
-{
-	logmsg(LOGMSG_NOTICE, pause ? "paused" : "goes on after a pause");
-	link_hub_pause(h->hub, pause);
-}
-
-bool host_paused(struct host *h)
-{
-	return link_hub_paused(h->hub);
 }

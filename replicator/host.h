@@ -52,8 +52,9 @@ const uint8_t *host_node(const struct host *h); /* this member's key, NODE_KEY_B
 void host_rescan(struct host *h);
 /* After a halt for what is missing: node_go_on, on the core. -ESHUTDOWN while it stops. */
 int host_go_on(struct host *h, uint32_t question, bool deleted);
-/* While paused it has no connection to anybody, and says why to who calls; changes in the tree are noted. What was going on ends with its connection. */
-void host_pause(struct host *h, bool pause);
+/* While paused it has no connection to anybody, and says why to who calls; changes in the tree are noted. What was going on ends with its connection.
+ * That is kept for the next start. An error, with a message: it could not be, or not taken back; it is as asked all the same until then. Blocks for the disk. */
+int host_pause(struct host *h, bool pause);
 bool host_paused(struct host *h);
 /* unwatched: directories that are scanned once a minute, for want of watches; limit: the system's, of all watches of the user (0 = not known). */
 struct host_watching { uint64_t watched, unwatched, limit; };

@@ -28,6 +28,8 @@ struct peer_link {
 	struct peer_link *next_held;   /* in host.holding */
 };
 
+#define HOST_STATE_DIR_MAX 4000u
+
 struct ask { /* to be done on the core's thread, by somebody who waits for it */
 	void (*run)(struct host *h, void *arg);
 	void *arg;
@@ -57,7 +59,7 @@ struct host {
 	struct link_hub *hub;
 	struct watch *watch;
 	struct admit *admit;
-	char name[FRAME_NAME_MAX + 1];
+	char name[FRAME_NAME_MAX + 1], state_dir[HOST_STATE_DIR_MAX + 1];
 	/* whom the hub calls, beside peers (configured): the core's, or before there is one the starter's */
 	char **peers, **called;
 	size_t peer_count, called_count;
@@ -99,6 +101,9 @@ bool host_hold(struct host *h, struct note *n);          /* it waits, and is not
 void host_hear_held(struct host *h, unsigned *left);     /* as many as the node takes, and *left says; it says how many more then */
 void host_drop_held(struct host *h, struct peer_link *p);
 void host_note_free(struct host *h, struct note *n);     /* and makes room for others, if it is a frame */
+
+/* --- host_pause.c --- */
+bool host_was_paused(const char *state_dir);             /* when its last process ended */
 
 /* --- host_members.c --- */
 int host_members_start(struct host *h, const struct host_options *o); /* the node is there, the hub too; the core's thread is not yet */

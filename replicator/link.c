@@ -721,6 +721,7 @@ int link_hub_start(const struct link_options *o, struct link_hub **ret)
 	if (!h)
 		return -ENOMEM;
 	h->o = *o;
+	h->pause = h->paused = o->paused;
 	signal(SIGPIPE, SIG_IGN); /* OpenSSL writes by write(2) */
 	h->epoll_fd = h->wake_fd = h->listen_fd = -1;
 	pthread_mutex_init(&h->mu, NULL);

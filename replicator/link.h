@@ -52,6 +52,7 @@ struct link_options {
 	const char *listen;                /* HOST:PORT, [HOST]:PORT, :PORT; NULL = only calls */
 	const struct link_events *events;
 	void *user;
+	bool paused;                       /* it begins with link_hub_pause() */
 };
 
 /* Could a hub listen there? As link_hub_start, and nothing is left; to be asked before anything is made. Could others be called there (HOST:PORT)? ERR_CONFIG. */

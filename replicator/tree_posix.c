@@ -419,9 +419,9 @@ static void clear_temp(struct posix_tree *p, const char *name)
 {
 	bool keep = name[0] == TREE_TEMP_KEEP;
 
-	if (name[0] == TREE_TEMP_PART)
+	if (name[0] == TREE_TEMP_PART || (!keep && unlinkat(p->tmp, name, 0) == 0))
 		return;
-	if ((!keep && unlinkat(p->tmp, name, 0) == 0) || unlinkat(p->tmp, name, AT_REMOVEDIR) == 0)
+	if ((keep || errno == EISDIR) && unlinkat(p->tmp, name, AT_REMOVEDIR) == 0) /* else errno says why it is not removed */
 		return;
 	if ((keep || errno == ENOTEMPTY || errno == EEXIST) && renameat2(p->tmp, name, p->trash, name, RENAME_NOREPLACE) == 0)
 		return;

@@ -101,6 +101,7 @@ static bool answer_status(struct answer *a, struct ctlsock_conn *k, struct json_
 	add_u64(o, "trash_items", s.node.trash_items);
 	add_u64(o, "trash_bytes", s.node.trash_bytes);
 	add_u64(o, "alerts", s.node.alerts);
+	add_u64(o, "undecided_seconds", s.node.unheard_s);
 	add_text(o, "refused", s.refused);
 	add_text(o, "error", s.node.error ? err_text(s.node.error) : "");
 	return ctlsock_send_json(k, o);
@@ -246,14 +247,16 @@ static bool answer_rescan(struct answer *a, struct ctlsock_conn *k, struct json_
 
 static bool answer_pause(struct answer *a, struct ctlsock_conn *k, struct json_object *q CL_UNUSED)
 {
-	host_pause(a->host, true);
-	return ctlsock_send_result(k, 0, NULL);
+	int rc = host_pause(a->host, true);
+
+	return ctlsock_send_result(k, rc, rc ? err_last() : NULL);
 }
 
 static bool answer_resume(struct answer *a, struct ctlsock_conn *k, struct json_object *q CL_UNUSED)
 {
-	host_pause(a->host, false);
-	return ctlsock_send_result(k, 0, NULL);
+	int rc = host_pause(a->host, false);
+
+	return ctlsock_send_result(k, rc, rc ? err_last() : NULL);
 }
 
 static bool answer_missing(struct answer *a, struct ctlsock_conn *k, struct json_object *q)
@@ -326,6 +329,7 @@ static void render(void *user, struct metrics_text *t)
 	metrics_gauge(t, "watched_directories", "Directories that are watched.", (double)s.watching.watched);
 	metrics_gauge(t, "unwatched_directories", "Directories that are scanned once a minute, for want of watches.", (double)s.watching.unwatched);
 	metrics_gauge(t, "trouble", "1 while there is an error that clonesync status tells.", s.node.error != 0 || s.node.halted);
+	metrics_gauge(t, "undecided_seconds", "So long something waits to be decided for a member that joins or scans.", (double)s.node.unheard_s);
 	metrics_counter(t, "alerts_total", "Things that should not be, as two nodes with one identity.", s.node.alerts);
 }
 

@@ -288,6 +288,8 @@ static int join(const struct settings *s, const struct args *a, int *ret_code)
 	j.begun_ns = j.said_ns = now_ns();
 	j.past[0] = j.past[1] = (struct seen){ j.begun_ns, 0 };
 	rc = run_start(s, &j.host);
+	if (!rc && host_paused(j.host)) /* by a run of before: to join is to go on */
+		rc = host_pause(j.host, false);
 	if (!rc)
 		rc = put_mark(s);
 	if (!rc)

@@ -59,6 +59,9 @@ static void print_status(struct json_object *o)
 		       number_of(o, "watched_directories"), number_of(o, "unwatched_directories"));
 	if (number_of(o, "trash_items"))
 		printf("trash      %" PRIu64 " items, %s\n", number_of(o, "trash_items"), cmd_bytes(number_of(o, "trash_bytes"), up));
+	if (number_of(o, "undecided_seconds"))
+		printf("undecided  for %s: what nobody seems to hold, or what becomes of a directory; a member is joining or scanning (clonesync peers)\n",
+		       cmd_seconds((double)number_of(o, "undecided_seconds"), up));
 	if (number_of(o, "alerts"))
 		printf("alerts     %" PRIu64 ": the log has them\n", number_of(o, "alerts"));
 	if (*text_of(o, "refused"))

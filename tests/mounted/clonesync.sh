@@ -141,6 +141,11 @@ echo 1 > "$W/tree-0/while-paused"
 check "the others go on" settled $SLOW 0 2
 [ ! -e "$W/tree-1/while-paused" ]
 ok $? "without it"
+member_kill 1
+member_start 1
+check "killed, and started again, it is paused still" until_true $SLOW state_is 1 paused
+[ ! -e "$W/tree-1/while-paused" ]
+ok $? "and has heard nothing"
 check "resume" clonesync resume -s "$W/state-1"
 check "and it has what it missed" settled $SLOW 0 1 2
 check "rescan" clonesync rescan -s "$W/state-1"

@@ -528,7 +528,7 @@ static void a_pause(void **state)
 	put(0, "f", "before");
 	wait_for("f", "before");
 	wait_in_sync();
-	host_pause(m[1].h, true);
+	assert_int_equal(host_pause(m[1].h, true), 0);
 	assert_true(host_paused(m[1].h));
 	do {
 		usleep(5000);
@@ -541,13 +541,24 @@ static void a_pause(void **state)
 	usleep(700000); /* the others call again, and are refused */
 	host_status(m[1].h, &s);
 	assert_int_equal(s.peers, 0);
+	stop(1); /* who was paused is so after a restart */
+	start(1);
+	assert_true(host_paused(m[1].h));
+	usleep(700000);
+	host_status(m[1].h, &s);
+	assert_int_equal(s.peers, 0);
 	assert_true(has(1, "f", "before"));
 	assert_true(has(0, "g", NULL) && has(2, "g", NULL));
-	host_pause(m[1].h, false);
+	assert_int_equal(host_pause(m[1].h, false), 0);
 	wait_for("f", "while 1 paused");
 	wait_for("g", "by 1");
 	wait_in_sync();
 	assert_false(host_paused(m[1].h));
+	stop(1);
+	start(1);
+	assert_false(host_paused(m[1].h));
+	put(1, "h", "by 1, again");
+	wait_for("h", "by 1, again");
 }
 
 static void refusals(void **state)

@@ -507,7 +507,7 @@ static void addresses(void **state)
 	assert_int_equal(link_hub_call(a.hub, "no-such-host.invalid:9"), 0);
 	link_hub_call_no_more(a.hub, "no-such-host.invalid:9");
 	snprintf(address, sizeof address, "127.0.0.1:%u", link_hub_port(a.hub));
-	o = (struct link_options){ a.keys, a.key, env_system(), address, &events, &a };
+	o = (struct link_options){ a.keys, a.key, env_system(), address, &events, &a, false };
 	assert_int_equal(link_hub_start(&o, &h), -EADDRINUSE);
 	assert_non_null(strstr(err_last(), address));
 	stop(&a);
