@@ -61,6 +61,7 @@ struct fetch {
 	uint64_t gone;                 /* slots of peers that do not have it */
 	bool failed;                   /* one of them could not say */
 	uint64_t again_ns;             /* when they are asked again */
+	uint64_t stalled_ns;           /* since when nobody who is up has it; 0 */
 	unsigned turn, jobs;
 	bool dropped;
 };
@@ -475,6 +476,8 @@ static void step(struct fetch *f)
 	}
 	if (rc == -ENOENT && !f->again_ns)
 		f->again_ns = node_now(f->n) + GONE_AGAIN_NS;
+	if (rc == -ENOENT && !f->stalled_ns)
+		f->stalled_ns = node_now(f->n);
 }
 
 static int open_temp(struct fetch *f)
@@ -527,6 +530,30 @@ static int begin(struct fetches *all, const char *path, const struct entry *want
 	return rc;
 }
 
+static bool has_room(const struct fetches *all, bool small)
+{
+	unsigned usual = small ? SMALL_MOST : BIG_MOST, most = all->n->o.fetch_most;
+
+	return all->count[small] < (most && most < usual ? most : usual) && (!small || all->small_bytes < SMALL_BYTES);
+}
+
+static bool some(const struct fetch *f) { return f->left < f->count; } /* a job's, while there is one */
+
+/* Who keeps its place for nothing: nobody who is up has it, for some time, and it is not about to be given up for lost. What has got some of its content goes last. */
+static struct fetch *stalled(const struct fetches *all, bool small)
+{
+	struct fetch *worst = NULL;
+
+	for (struct fetch *f = all->all; f; f = f->next) {
+		if (fetch_small(f->want.size) != small || (f->state != FETCH_LIST && f->state != FETCH_BLOCKS) || f->jobs || f->requests || !f->stalled_ns ||
+		    node_now(all->n) - f->stalled_ns < GONE_AGAIN_NS || (!f->failed && node_all_heard(all->n)))
+			continue;
+		if (!worst || some(f) < some(worst) || (some(f) == some(worst) && f->stalled_ns < worst->stalled_ns))
+			worst = f;
+	}
+	return worst;
+}
+
 int fetch_get(struct fetches *all, const char *path, const struct entry *want, const struct entry *old, char *ret_temp, bool *ret_gone)
 {
 	struct fetch *f = all->all;
@@ -536,8 +563,13 @@ int fetch_get(struct fetches *all, const char *path, const struct entry *want, c
 	while (f && (f->want.size != want->size || memcmp(f->want.hash, want->hash, HASH_BYTES) != 0))
 		f = f->next;
 	if (!f) {
-		if (!fetch_room(all, fetch_small(want->size)))
-			return -EBUSY;
+		while (!has_room(all, fetch_small(want->size))) {
+			f = stalled(all, fetch_small(want->size));
+			if (!f)
+				return -EBUSY;
+			node_want_fetch(all->n, f->path, strlen(f->path), fetch_small(f->want.size)); /* in its turn */
+			drop(all, f);
+		}
 		rc = begin(all, path, want, old, &f);
 		if (rc)
 			return rc;
@@ -600,11 +632,7 @@ bool fetch_small(uint64_t size)
 
 bool fetch_room(const struct fetches *all, bool small)
 {
-	unsigned most = small ? SMALL_MOST : BIG_MOST;
-
-	if (all->n->o.fetch_most && all->n->o.fetch_most < most)
-		most = all->n->o.fetch_most;
-	return all->count[small] < most && (!small || all->small_bytes < SMALL_BYTES);
+	return has_room(all, small) || stalled(all, small);
 }
 
 /* --- answers --- */
@@ -706,7 +734,9 @@ int fetch_data(struct fetches *all, struct node_peer *p, const struct frame *fr)
 		if (q->list && d.status == FRAME_BYTES) {
 			take_list(f, &d);
 			good = f->state != FETCH_LIST;
+			f->stalled_ns = good ? 0 : f->stalled_ns;
 		} else if (!q->list && take_piece(f, q, &d)) {
+			f->stalled_ns = 0;
 			return 0;
 		}
 	} else if (d.status == FRAME_FAILED) {

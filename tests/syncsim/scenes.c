@@ -272,6 +272,41 @@ static void held_by_one_that_scans(struct world *w)
 	EXPECT(w, status_of(&w->m[0]).unheard_s == 0);
 }
 
+/* What one alone has, who is away, is more than is fetched at a time. What the others make is fetched all the same. */
+static void holder_away(struct world *w)
+{
+	struct machine *m = &w->m[2];
+	char name[] = "f00";
+	uint32_t t[60], more;
+
+	w->fetch_most = 16;
+	boot_all(w);
+	cut_off(w, 2, true);
+	for (unsigned i = 0; i < CL_ARRAY_LEN(t); i++) {
+		name[1] = (char)('0' + i / 10);
+		name[2] = (char)('0' + i % 10);
+		t[i] = user_put(m, name, BIG);
+	}
+	run_for(w, 10 * SECOND);
+	cut_off(w, 2, false);
+	for (unsigned i = 0; i < 100000 && status_of(&w->m[0]).wanted < CL_ARRAY_LEN(t) / 2 && !w->violation[0]; i++)
+		world_step(w);
+	machine_kill(m);
+	run_for(w, 5 * SECOND);
+	EXPECT(w, status_of(&w->m[0]).wanted > 20);
+	more = user_put(&w->m[1], "more", BIG);
+	run_for(w, 10 * SECOND);
+	EXPECT(w, machine_has(&w->m[0], more, HAS_TREE));
+	cut_off(w, 0, true); /* and what was begun goes on, and nothing is given up, when somebody is there again */
+	run_for(w, 60 * SECOND);
+	cut_off(w, 0, false);
+	machine_boot(m);
+	world_rest(w);
+	for (unsigned i = 0; i < CL_ARRAY_LEN(t); i++)
+		expect_everywhere(w, t[i], true, "it was there all the time");
+	check_end(w);
+}
+
 /* As if so many starts of members had made changes, and all of it were known to this one. */
 static void age(struct machine *m, unsigned starts)
 {
@@ -729,6 +764,7 @@ static const struct scene { const char *name; void (*play)(struct world *w); uns
 	{ "one is told of as gone while a listing shows that all is", gone_beside_a_listing, 50 },
 	{ "what was missed, while uploads outrun their member", uploads_outrun, 101 },
 	{ "what one alone has, while it scans", held_by_one_that_scans, 101 },
+	{ "more than is fetched at a time, of one that is away", holder_away, 101 },
 	{ "more starts than a vector has room for", many_starts, 101 },
 	{ "what was written by a name that went", written_by_a_name_that_went, 101 },
 	{ "two names of one file, and a call that fails", names_of_one_file_failing, 101 },
