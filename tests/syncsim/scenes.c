@@ -307,6 +307,34 @@ static void holder_away(struct world *w)
 	check_end(w);
 }
 
+/* Two live with one key, an image of a machine and that machine, and both reach a third. What the one says that it knows is not known to the other. */
+static void two_of_one_key(struct world *w)
+{
+	struct machine *m = &w->m[2], *image = &w->m[1];
+	uint32_t was, t;
+
+	boot_all(w);
+	was = user_put(m, "f", 100);
+	world_rest(w);
+	machine_kill(image);
+	simtree_copy(&m->tree, &image->tree);
+	machine_copy_index(m, image, "data.mdb");
+	memcpy(image->key, m->key, sizeof image->key);
+	machine_boot(image);
+	run_for(w, 5 * SECOND);
+	EXPECT(w, status_of(&w->m[0]).peers == 2);
+	t = user_put(m, "f", BIG);
+	for (unsigned i = 0; i < 100000 && !status_of(&w->m[0]).wanted && !w->violation[0]; i++)
+		world_step(w);
+	user_put(&w->m[0], "g", 100); /* goes out at once; that f is there now, when it is */
+	run_for(w, 5 * SECOND);
+	machine_kill(image); /* its operator hears of it */
+	machine_new_key(image);
+	world_rest(w);
+	expect_everywhere(w, t, true, "nobody replaced it");
+	expect_everywhere(w, was, false, "it was replaced");
+}
+
 /* As if so many starts of members had made changes, and all of it were known to this one. */
 static void age(struct machine *m, unsigned starts)
 {
@@ -765,6 +793,7 @@ static const struct scene { const char *name; void (*play)(struct world *w); uns
 	{ "what was missed, while uploads outrun their member", uploads_outrun, 101 },
 	{ "what one alone has, while it scans", held_by_one_that_scans, 101 },
 	{ "more than is fetched at a time, of one that is away", holder_away, 101 },
+	{ "two of one key, and what one of them knows", two_of_one_key, 101 },
 	{ "more starts than a vector has room for", many_starts, 101 },
 	{ "what was written by a name that went", written_by_a_name_that_went, 101 },
 	{ "two names of one file, and a call that fails", names_of_one_file_failing, 101 },
