@@ -1,0 +1,27 @@
+/*
+ * scenes.h - what the files of scenes share: the stage, and the scenes that are not in scenes.c itself.
+ */
+#ifndef CLONELOVE_SYNCSIM_SCENES_H
+#define CLONELOVE_SYNCSIM_SCENES_H
+
+#include "syncworld.h"
+
+#define SECOND 1000000000ull
+#define BIG (FRAME_CONTENT_MAX + 1000u) /* does not travel with its announcement */
+#define EXPECT(w, cond) do { if (!(cond)) world_violation(w, "not so: %s", #cond); } while (0)
+
+void run_for(struct world *w, uint64_t ns);
+void boot_all(struct world *w);
+void cut_off(struct world *w, unsigned number, bool cut);
+void expect_everywhere(struct world *w, uint32_t token, bool there, const char *what);
+
+/* --- scenes_ignore.c --- */
+void ignored_and_not(struct world *w);
+void deleted_and_ignored(struct world *w);
+void ignored_in_a_directory(struct world *w);
+void all_ignore_it(struct world *w);
+void ignored_names(struct world *w);
+void ignored_by_its_holder(struct world *w);
+void ignored_before_it_was_known(struct world *w);
+
+#endif
