@@ -16,7 +16,7 @@
 #define TAIL (2 * TAIL_BYTES)
 #define KEEP_NS 600000000000ull /* what no fetch has taken up by then goes, if there are still contents wanted */
 
-struct looking { const char *tail; char found[TREE_TEMP_MAX + 1]; };
+struct looking { const char *temp, *tail; char found[TREE_TEMP_MAX + 1]; };
 struct sweeping { const char *mine; struct buf left; };
 struct sweep_job { struct node_job j; struct node *n; char mine[TREE_TEMP_MAX + 1]; int rc; };
 
@@ -37,19 +37,25 @@ void fetch_part_name(struct node *n, const uint8_t *hash, char *ret)
 	ret[at] = '\0';
 }
 
+/* Of the same start: somebody's, who fetches or applies it. */
+static bool same_start(const char *name, const char *temp)
+{
+	return strncmp(name, temp, (size_t)(strchr(temp + 2, '-') - temp) + 1) == 0;
+}
+
 static int note_part(void *user, const char *name, size_t len, const struct tree_stat *st)
 {
 	struct looking *l = user;
 
 	(void)st;
-	if (name[0] == TREE_TEMP_PART && len <= TREE_TEMP_MAX && len > TAIL && memcmp(name + len - TAIL, l->tail, TAIL) == 0)
+	if (name[0] == TREE_TEMP_PART && len <= TREE_TEMP_MAX && len > TAIL && memcmp(name + len - TAIL, l->tail, TAIL) == 0 && !same_start(name, l->temp))
 		memcpy(l->found, name, len + 1);
 	return 0;
 }
 
 int fetch_part_take(struct tree *t, const char *temp, uint64_t size, struct tree_file **ret)
 {
-	struct looking l = { .tail = temp + strlen(temp) - TAIL };
+	struct looking l = { .temp = temp, .tail = temp + strlen(temp) - TAIL };
 	int rc = t->list_temps(t, note_part, &l);
 
 	if (rc || !l.found[0])
@@ -68,7 +74,7 @@ static int note_other(void *user, const char *name, size_t len, const struct tre
 	struct sweeping *s = user;
 
 	(void)st;
-	if (name[0] == TREE_TEMP_PART && strncmp(name, s->mine, strlen(s->mine)) != 0)
+	if (name[0] == TREE_TEMP_PART && !same_start(name, s->mine))
 		buf_bytes(&s->left, name, len + 1);
 	return s->left.err;
 }
@@ -116,7 +122,6 @@ void fetch_parts_due(struct node *n)
 		return;
 	n->parts_swept = true;
 	node_temp(n, TREE_TEMP_PART, k->mine);
-	*strrchr(k->mine, '-') = '\0';
 	k->j = (struct node_job){ run, done, job_free, NULL };
 	k->n = n;
 	node_submit(n, &k->j);

@@ -13,7 +13,7 @@ struct node;
 
 void fetch_part_name(struct node *n, const uint8_t *hash, char *ret); /* TREE_TEMP_MAX + 1 bytes. Core */
 void fetch_parts_due(struct node *n);                                 /* Core */
-/* For a job: one of this content, by the end of temp's name, becomes temp, and is open for reading and writing. -ENOENT: there is none that can be used; or an error
+/* For a job: one of this content and of an earlier start, by temp's name, becomes temp, and is open for reading and writing. -ENOENT: there is none that can be used; or an error
  * of the disk. */
 int fetch_part_take(struct tree *t, const char *temp, uint64_t size, struct tree_file **ret);
 

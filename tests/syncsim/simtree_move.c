@@ -76,6 +76,9 @@ static int sim_rename_temp(struct tree *t, const char *from, const char *to)
 	struct inode *in;
 	int rc = tree_resolve_temp(t, from, true, &in);
 
+	/* What another fetch of the same start has made is that one's, or somebody applies it. */
+	if (from[0] == TREE_TEMP_PART && to[0] == TREE_TEMP_PART && strncmp(from, to, (size_t)(strchr(to + 2, '-') - to) + 1) == 0)
+		world_violation(s->m->w, "R2: %u takes %s away from who has it", s->m->number, from);
 	if (rc)
 		return rc;
 	snprintf(path, sizeof path, "%s", tree_corner(CORNER_TMP, from));
