@@ -152,11 +152,21 @@ int node_commit(struct node *n, struct index_txn *t, int rc)
 
 /* --- what is to be looked at, and what waits --- */
 
+struct dirty *node_dirty_add(struct node *n, const char *path, size_t len)
+{
+	struct dirty *d = calloc(1, sizeof *d);
+
+	if (d && pathmap_add(&n->dirty, path, len, &d->at)) {
+		free(d);
+		return NULL;
+	}
+	return d;
+}
+
 int node_look(struct node *n, const char *path, size_t len, bool deep, bool hash, uint64_t after_ns)
 {
 	struct dirty *d = (struct dirty *)(void *)pathmap_get(&n->dirty, path, len);
 	uint64_t due = node_now(n) + after_ns;
-	int rc;
 
 	if (ignore_leaves_out(n->o.ignore, path, len))
 		return 0;
@@ -169,12 +179,9 @@ int node_look(struct node *n, const char *path, size_t len, bool deep, bool hash
 			d->due_ns = due;
 		return 0;
 	}
-	d = calloc(1, sizeof *d);
-	rc = d ? pathmap_add(&n->dirty, path, len, &d->at) : -ENOMEM;
-	if (rc) {
-		free(d);
-		return rc;
-	}
+	d = node_dirty_add(n, path, len);
+	if (!d)
+		return -ENOMEM;
 	d->due_ns = due;
 	d->deep = deep;
 	d->hash = hash;

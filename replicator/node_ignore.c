@@ -122,16 +122,12 @@ int node_ignore_looked(struct node *n, struct index_txn *t)
 int node_glance(struct node *n, const char *path, size_t len, uint64_t after_ns)
 {
 	struct dirty *d = (struct dirty *)(void *)pathmap_get(&n->dirty, path, len);
-	int rc;
 
 	if (d)
 		return 0;
-	d = calloc(1, sizeof *d);
-	rc = d ? pathmap_add(&n->dirty, path, len, &d->at) : -ENOMEM;
-	if (rc) {
-		free(d);
-		return rc;
-	}
+	d = node_dirty_add(n, path, len);
+	if (!d)
+		return -ENOMEM;
 	d->due_ns = node_now(n) + after_ns;
 	d->glance = true;
 	return 0;

@@ -203,6 +203,7 @@ void node_pump(struct node *n);        /* starts what can be started */
 void node_wake(struct node *n, uint64_t at_ns);
 void node_temp(struct node *n, char kind, char *ret); /* TREE_TEMP_MAX + 1 */
 void node_failed(struct node *n, int rc);
+struct dirty *node_dirty_add(struct node *n, const char *path, size_t len); /* it is not among them yet; NULL: no memory */
 int node_look(struct node *n, const char *path, size_t len, bool deep, bool hash, uint64_t after_ns);
 struct wait *node_wait(struct node *n, const char *path, size_t len, uint64_t after_ns); /* NULL without memory */
 void node_wait_over(struct node *n, const char *path, size_t len);
