@@ -54,7 +54,7 @@ static bool acl_whole(const void *p, size_t len)
 	return !c.err && last == ACL_OTHER;
 }
 
-bool carried_xattr(uint8_t kind, const struct xattr *x)
+bool carried_xattr(enum entry_kind kind, const struct xattr *x)
 {
 	if (kind == ENTRY_SYMLINK || !carried_xattr_name(x->name, x->name_len))
 		return false;

@@ -14,7 +14,7 @@
 bool carried_path(const char *path, size_t len);
 bool carried_xattr_name(const char *name, size_t len);
 /* By name and value, of what is of that kind: an ACL with a number that is nobody's (of a user that the namespace of ours does not map) could be set nowhere. */
-bool carried_xattr(uint8_t kind, const struct xattr *x);
+bool carried_xattr(enum entry_kind kind, const struct xattr *x);
 /* Its attributes are, by name, kind and value; and its owner and group are some (-1 is nobody's number: chown(2) takes it for "as it is"). */
 bool carried_entry(const struct entry *e);
 
