@@ -34,7 +34,7 @@ struct killed {
 	uint64_t lsn_store, lsn;
 };
 
-static void sh(const char *fmt, ...)
+CL_PRINTF(1, 2) static void sh(const char *fmt, ...)
 {
 	char cmd[600];
 	va_list ap;
