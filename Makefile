@@ -28,12 +28,12 @@ WARN := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-protot
 ifneq ($(SAN),)
 WARN += -Wno-error
 endif
-CPPFLAGS += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Iinclude -Icommon -Is3 -Ifs/volume -Ifs/mount -Ireplicator
+CPPFLAGS += -D_GNU_SOURCE -D_FILE_OFFSET_BITS=64 -Iinclude -Icommon -Is3 -Ifs/volume -Ifs/mount -Ireplicator -Iorchestrator
 CFLAGS += -std=gnu17 -g $(OPT) $(WARN) $(SAN) $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
 LDLIBS += $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lpthread
 LDFLAGS += $(SAN)
 
-SRCS ?= $(wildcard common/*.c s3/*.c fs/volume/*.c fs/mount/*.c replicator/*.c)
+SRCS ?= $(wildcard common/*.c s3/*.c fs/volume/*.c fs/mount/*.c replicator/*.c orchestrator/*.c)
 CMD_SRCS := $(wildcard fs/cmd/*.c)
 SYNC_CMD_SRCS := $(wildcard replicator/cmd/*.c)
 TESTS ?= $(wildcard tests/unit/test_*.c)

@@ -1,7 +1,8 @@
 #!/bin/bash
 # lint.sh [--build DIR] - what the project asks of its own sources. TAP.
 #   sizes        no C file over 800 lines, no function over 100 (tools/lint-exceptions.txt has those let off, with the reason)
-#   direction    common <- s3 <- fs/volume <- fs/mount <- fs/cmd, common <- s3 <- replicator <- replicator/cmd: nothing includes upwards
+#   direction    common <- s3 <- fs/volume <- fs/mount <- fs/cmd, common <- s3 <- replicator <- replicator/cmd,
+#                common <- s3 <- orchestrator <- orchestrator/cmd: nothing includes upwards
 #   headers      each compiles by itself, gcc and (where there) clang
 #   shell        shellcheck
 #   docs         man pages against --help
@@ -14,7 +15,7 @@ export BUILD
 # shellcheck source=tests/lib/tap.sh
 . tests/lib/tap.sh
 
-mapfile -t sources < <(find common include s3 fs replicator tests tools -name '*.[ch]' 2>/dev/null | sort)
+mapfile -t sources < <(find common include s3 fs replicator orchestrator tests tools -name '*.[ch]' 2>/dev/null | sort)
 mapfile -t headers < <(printf '%s\n' "${sources[@]}" | grep '\.h$')
 mapfile -t scripts < <(find . \( -path ./.git -o -path "./$BUILD" -o -path './build*' \) -prune -o -type f \
 	\( -name '*.sh' -o -path ./tests/run -o -path ./tests/model/run -o -path ./.ci/run -o -path ./tools/bench/run -o -name '*.bash-completion' \) -print | sort)
@@ -52,6 +53,8 @@ up=$(for f in "${sources[@]}"; do
 	fs/mount/*) allowed="fs/mount fs/volume common include" ;;
 	replicator/cmd/*) allowed="replicator/cmd replicator s3 common include" ;;
 	replicator/*) allowed="replicator s3 common include" ;;
+	orchestrator/cmd/*) allowed="orchestrator/cmd orchestrator s3 common include" ;;
+	orchestrator/*) allowed="orchestrator s3 common include" ;;
 	fs/cmd/*) allowed="fs/cmd fs/mount fs/volume s3 common include" ;;
 	*) continue ;;
 	esac
