@@ -64,6 +64,8 @@ struct dns_context { /* what drivers are given; outlives them */
  */
 int dns_open(const struct dns_context *x, struct conf_section *s, struct dns **ret);
 void dns_close(struct dns *d); /* NULL is fine */
+/* As swap() of the table, behind a look at what is to be written: at least one address, in order, a new token; else -EINVAL, and nothing is sent. */
+int dns_swap(struct dns *d, const struct dns_change *c, uint32_t deadline_ms);
 
 void dns_answers_free(struct dns_answers *a); /* frees the addresses, and leaves none */
 bool dns_is_address(const char *text);        /* in inet_ntop's form */
