@@ -9,9 +9,7 @@
 
 #include "err.h"
 #include "node_impl.h"
-#include "stamp.h"
 
-#define CLOCKS_MAX 64u
 #define HELD 1 /* it is looked at again: nothing is known for sure */
 
 const struct entry *node_on_disk(const struct index_record *r)
@@ -77,27 +75,6 @@ static void set_disk(struct index_record *r, struct entry *e, const struct index
 		r->stat = *st;
 }
 
-int node_tombstone(const struct entry *e, struct entry *ret)
-{
-	int rc = entry_copy(e, ret);
-
-	if (rc)
-		return rc;
-	ret->deleted = true;
-	ret->unsettled = false;
-	ret->size = 0;
-	memset(ret->hash, 0, sizeof ret->hash);
-	memset(ret->link, 0, sizeof ret->link);
-	free(ret->target);
-	ret->target = NULL;
-	if (ret->kind != ENTRY_DIR) { /* a directory may be revived, with all it had */
-		free(ret->xattrs);
-		ret->xattrs = NULL;
-		ret->xattrs_len = 0;
-	}
-	return 0;
-}
-
 static void unversion(struct entry *e)
 {
 	memset(&e->dot, 0, sizeof e->dot);
@@ -113,51 +90,7 @@ int node_applied(struct node *n, struct index_txn *t, const char *path, size_t l
 	return index_put(t, path, len, r);
 }
 
-/* --- versions --- */
-
-/* later: a stamp that the new one is behind of. made_us: when it was made, by our clock, if that was before now. */
-static int version_behind(struct node *n, struct index_txn *t, struct entry *e, const struct entry *a, const struct entry *b, uint64_t later, uint64_t made_us)
-{
-	uint64_t now_us = n->o.env->real_ns(n->o.env) / 1000, clocks[CLOCKS_MAX];
-	uint64_t parent = a && a->stamp > later ? a->stamp : later;
-	struct vector known = VECTOR_INIT;
-	struct dot d;
-	size_t count = 0;
-	int rc;
-
-	(void)t;
-	memcpy(d.inc, n->incarnation, sizeof d.inc);
-	d.seq = vector_get(&n->context, d.inc) + 1;
-	if (b && b->stamp > parent)
-		parent = b->stamp;
-	if (n->floor > parent) /* what was forgotten may have been about this path */
-		parent = n->floor;
-	for (struct node_peer *p = n->peers; p && count < CLOCKS_MAX; p = p->next)
-		clocks[count++] = now_us + (uint64_t)p->clock_us;
-	rc = a ? vector_join(&known, &a->known) : 0;
-	if (!rc && b)
-		rc = vector_join(&known, &b->known);
-	if (!rc)
-		rc = vector_raise(&known, &d);
-	if (!rc)
-		node_cut_known(n, &known, &d, a, b);
-	if (!rc)
-		rc = vector_raise(&n->context, &d);
-	if (rc) {
-		vector_free(&known);
-		return rc;
-	}
-	vector_free(&e->known);
-	e->known = known;
-	e->dot = d;
-	e->stamp = stamp_next(parent, made_us < now_us ? made_us : now_us, clocks, count);
-	return 0;
-}
-
-int node_version(struct node *n, struct index_txn *t, struct entry *e, const struct entry *a, const struct entry *b)
-{
-	return version_behind(n, t, e, a, b, 0, UINT64_MAX);
-}
+/* --- decisions --- */
 
 int node_decide_over(struct node *n, struct index_txn *t, const char *path, size_t len, struct index_record *r, struct entry *e, const struct entry *over)
 {
@@ -199,15 +132,21 @@ static int answer_dead(struct node *n, struct index_txn *t, const char *path, si
 	return rc;
 }
 
-/* What has the content of the newest counts as that, but not while it is to be looked at: a change found then would claim to know of the newest. *was: what the disk has until then; or deleted. */
+/*
+ * What has the content of the newest counts as that, once it was looked at: what somebody has put there since, and no look has found yet, does not know of the newest, and a change found
+ * then would claim to. *was: what the disk has until then; or deleted. (What has no version, and where nothing is to be looked at, counts at once: a member that joins has it all over.)
+ */
 static int doubt_before(struct node *n, const char *path, size_t len, const struct index_record *r, const struct entry *newest, struct entry *was)
 {
 	const struct entry *disk = node_on_disk(r);
+	bool quiet = !n->dirty.count && (!n->tree_job || n->applying);
+	int rc;
 
 	was->deleted = true;
-	if (!disk || disk->kind != ENTRY_FILE || dot_equal(&disk->dot, &newest->dot) || !pathmap_get(&n->dirty, path, len))
+	if (!disk || disk->kind == ENTRY_DIR || dot_equal(&disk->dot, &newest->dot) || !same(disk, newest) || (!disk->dot.seq && quiet))
 		return 0;
-	return entry_copy(disk, was);
+	rc = node_look(n, path, len, false, false, 0);
+	return rc ? rc : entry_copy(disk, was);
 }
 
 static int merge_record(struct node *n, struct index_txn *t, const char *path, size_t len, struct index_record *r, const struct entry *e)
@@ -352,7 +291,7 @@ static int local_change(struct node *n, struct index_txn *t, const char *path, b
 
 	if (!parent && !none && r->held)
 		parent = &r->known; /* made anew where it was deleted */
-	rc = version_behind(n, t, e, parent, NULL, also ? also->stamp : 0, made_us);
+	rc = node_version_behind(n, t, e, parent, NULL, also ? also->stamp : 0, made_us);
 	if (rc)
 		return rc;
 	entry_raise_time(e, r->known.dir_s, r->known.dir_ns);
@@ -705,6 +644,12 @@ int node_look_at_links(struct node *n, struct index_txn *t, const char *path, ui
 	return ino ? index_with_inode(t, ino, look_at_link, &l) : 0;
 }
 
+/* The disk is what it was believed to be, and that is what the newest would be: it counts as that (doubt_before), if nothing was said since it was looked at. */
+static bool is_newest(struct node *n, const char *path, size_t len, const struct index_record *r)
+{
+	return !r->held && r->on_disk && r->disk.kind != ENTRY_DIR && !entry_linked(&r->disk) && same(&r->disk, &r->known) && !pathmap_get(&n->dirty, path, len);
+}
+
 /* Behind the record: without one that has to do with this content it is not kept. */
 static int keep_blocks(struct index_txn *t, const uint8_t *hash, const struct buf *blocks)
 {
@@ -721,7 +666,7 @@ int node_found(struct node *n, struct index_txn *t, const char *path, struct exa
 	const struct entry *had;
 	struct index_stat was;
 	uint8_t hash[HASH_BYTES];
-	bool none, parent, other;
+	bool none, parent, other, newest;
 	int rc;
 
 	memcpy(hash, x->found.hash, sizeof hash);
@@ -742,8 +687,14 @@ int node_found(struct node *n, struct index_txn *t, const char *path, struct exa
 	had = rc ? NULL : node_on_disk(&r);
 	/* Gone, and not known of: it came and went. */
 	other = (x->verdict != EXAMINE_SAME && x->verdict != EXAMINE_CHANGED) || !had || r.stat.ino != x->stat.id.ino;
+	newest = !rc && x->verdict == EXAMINE_SAME && is_newest(n, path, len, &r);
+	if (newest) {
+		entry_free(&r.disk);
+		r.on_disk = false;
+		r.held = true;
+	}
 	if (!rc && x->verdict == EXAMINE_SAME && (node_note_time(n, path, &r, &x->stat.id) || memcmp(&r.stat, &x->stat.id, sizeof r.stat) != 0 ||
-						  r.young != x->young || n->look_stale)) {
+						  r.young != x->young || n->look_stale || newest)) {
 		r.stat = x->stat.id;
 		r.young = x->young;
 		rc = none ? 0 : index_put(t, path, len, &r);

@@ -1,5 +1,5 @@
 /*
- * node_impl.h - the inside of the core: node.c (start, jobs, time), node_intent.c (what applying is about to do), node_change.c (versions), node_members.c (who there is), node_context.c (what is known), node_ignore.c (ignored paths), node_cut.c (being in sync), node_tombs.c (forgetting deletions),
+ * node_impl.h - the inside of the core: node.c (start, jobs, time), node_intent.c (what applying is about to do), node_version.c (versions), node_change.c (changes of records), node_members.c (who there is), node_context.c (what is known), node_ignore.c (ignored paths), node_cut.c (being in sync), node_tombs.c (forgetting deletions),
  * node_look.c (examining), node_want.c (what is wanted, applying), node_time.c (times of directories), node_trash.c (the trash), node_missing.c (R5),
  * fetch.c (contents from peers), serve.c (contents for peers), exchange.c (indexes). All of it on the core's thread but the run() of jobs.
  */
@@ -221,13 +221,17 @@ int node_intents_put(struct node *n, struct index_txn *t);
 void node_intents_end(struct node *n, bool committed); /* those that are over go, or go on */
 void node_intents_free(struct node *n);
 
+/* --- node_version.c --- */
+/* Gives e the next version, as a change that knows of a and b (either may be NULL). */
+int node_version(struct node *n, struct index_txn *t, struct entry *e, const struct entry *a, const struct entry *b);
+/* The same. later: a stamp that the new one is behind of. made_us: when it was made, by our clock, if that was before now. */
+int node_version_behind(struct node *n, struct index_txn *t, struct entry *e, const struct entry *a, const struct entry *b, uint64_t later, uint64_t made_us);
+int node_tombstone(const struct entry *e, struct entry *ret); /* without version */
+
 /* --- node_change.c --- */
 /* What lies on the disk by this record: NULL = nothing; a held tombstone is nothing. */
 const struct entry *node_on_disk(const struct index_record *r);
 bool node_live(const struct index_record *r); /* a live entry is known */
-/* Gives e the next version, as a change that knows of a and b (either may be NULL). */
-int node_version(struct node *n, struct index_txn *t, struct entry *e, const struct entry *a, const struct entry *b);
-int node_tombstone(const struct entry *e, struct entry *ret); /* without version */
 /* e lies on the disk now, put there by us. */
 int node_applied(struct node *n, struct index_txn *t, const char *path, size_t len, struct index_record *r, struct entry *e, const struct index_stat *st);
 /* A peer's entry. *ret_wanted: it is the newest now, and not held. */

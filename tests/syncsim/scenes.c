@@ -604,6 +604,9 @@ static const struct scene { const char *name; void (*play)(struct world *w); uns
 	{ "an ignored name of a file that is not", ignored_names, 101 },
 	{ "ignored by who alone has it", ignored_by_its_holder, 101 },
 	{ "ignored before anybody knew of it", ignored_before_it_was_known, 101 },
+	{ "restored elsewhere while what took its place is looked at", restored_while_looked_at, 101 },
+	{ "restored elsewhere while what took its place is told of", restored_while_told, 101 },
+	{ "restored elsewhere while what took its place was not seen", restored_while_scanning, 101 },
 	{ "a word about what is missing is about that alone", a_word_for_each_question, 50 },
 };
 

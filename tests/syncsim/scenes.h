@@ -24,4 +24,9 @@ void ignored_names(struct world *w);
 void ignored_by_its_holder(struct world *w);
 void ignored_before_it_was_known(struct world *w);
 
+/* --- scenes_restored.c --- */
+void restored_while_looked_at(struct world *w);
+void restored_while_told(struct world *w);
+void restored_while_scanning(struct world *w);
+
 #endif
