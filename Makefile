@@ -1,4 +1,4 @@
-# Clonelove. make            builds build/clonefs and build/clonesync
+# Clonelove. make            builds build/clonefs, build/clonesync and build/clonectl
 #             make quickstart [STORE=s3://bucket/prefix]   the main job, shown
 #             make test       installs what the tests need, and runs them all
 # More: check-unit check-sim check-syncsim check-ace check-model check-asan check-tsan check-random check-wedge check-powerloss check-poison fuzz fuzz-replay bench lint install deb check-chroot clean; "make help" lists them.
@@ -36,6 +36,7 @@ LDFLAGS += $(SAN)
 SRCS ?= $(wildcard common/*.c s3/*.c fs/volume/*.c fs/mount/*.c replicator/*.c orchestrator/*.c)
 CMD_SRCS := $(wildcard fs/cmd/*.c)
 SYNC_CMD_SRCS := $(wildcard replicator/cmd/*.c)
+CTL_CMD_SRCS := $(wildcard orchestrator/cmd/*.c)
 TESTS ?= $(wildcard tests/unit/test_*.c)
 TEST_LIB := $(wildcard tests/lib/*.c)
 SIM_SRCS := $(wildcard tests/sim/*.c)
@@ -55,7 +56,7 @@ BENCH_BINS := $(patsubst %.c,$(BUILD)/%,$(BENCH_SRCS))
 LINK = $(CC) $(LDFLAGS) -o $@ $^ $(LDLIBS)
 SUB = +$(MAKE) --no-print-directory -j$(JOBS)
 
-all: $(BUILD)/clonefs $(BUILD)/mount.clonefs $(BUILD)/fsck.clonefs $(BUILD)/clonesync
+all: $(BUILD)/clonefs $(BUILD)/mount.clonefs $(BUILD)/fsck.clonefs $(BUILD)/clonesync $(BUILD)/clonectl
 
 # What was compiled with other flags is compiled again.
 $(BUILD)/flags: FORCE
@@ -66,7 +67,7 @@ $(BUILD)/%.o: %.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c -o $@ $<
 
-$(BUILD)/fs/cmd/main.o $(BUILD)/replicator/cmd/main.o: private CPPFLAGS += -DCLONELOVE_VERSION='"$(VERSION)"'
+$(BUILD)/fs/cmd/main.o $(BUILD)/replicator/cmd/main.o $(BUILD)/orchestrator/cmd/main.o: private CPPFLAGS += -DCLONELOVE_VERSION='"$(VERSION)"'
 # Newer versions of cmocka deprecate assertions for some that the oldest we build with lacks.
 $(BUILD)/tests/unit/%.o: private CPPFLAGS += -DCMOCKA_DISABLE_DEPRECATION_WARNINGS
 
@@ -81,6 +82,9 @@ $(BUILD)/mount.clonefs $(BUILD)/fsck.clonefs: $(BUILD)/clonefs
 	ln -sf clonefs $@
 
 $(BUILD)/clonesync: $(call obj,$(SYNC_CMD_SRCS)) $(LIB)
+	$(LINK)
+
+$(BUILD)/clonectl: $(call obj,$(CTL_CMD_SRCS)) $(LIB)
 	$(LINK)
 
 # What tests share; an archive, so that a program takes what it uses.
@@ -229,15 +233,15 @@ lint: all
 
 # ------------------------------------------------------------------- installing
 
-MAN1 := $(wildcard fs/cmd/*.1 replicator/cmd/*.1)
-MAN5 := $(wildcard fs/cmd/*.5 replicator/cmd/*.5)
+MAN1 := $(wildcard fs/cmd/*.1 replicator/cmd/*.1 orchestrator/cmd/*.1)
+MAN5 := $(wildcard fs/cmd/*.5 replicator/cmd/*.5 orchestrator/cmd/*.5)
 MAN8 := $(wildcard fs/cmd/*.8)
 D := $(DESTDIR)$(PREFIX)
 
 install: all
 	install -d $(D)/bin $(D)/sbin $(D)/share/man/man1 $(D)/share/man/man5 $(D)/share/man/man8 $(D)/lib/systemd/system \
 		$(D)/share/doc/clonefs/examples $(D)/share/bash-completion/completions $(DESTDIR)/etc/clonelove
-	install -m 755 $(BUILD)/clonefs $(BUILD)/clonesync $(D)/bin
+	install -m 755 $(BUILD)/clonefs $(BUILD)/clonesync $(BUILD)/clonectl $(D)/bin
 	ln -sf ../bin/clonefs $(D)/sbin/mount.clonefs
 	ln -sf ../bin/clonefs $(D)/sbin/fsck.clonefs
 	install -m 644 $(MAN1) $(D)/share/man/man1
@@ -248,6 +252,7 @@ install: all
 	install -m 644 README.md $(D)/share/doc/clonefs
 	install -m 644 packaging/clonefs.bash-completion $(D)/share/bash-completion/completions/clonefs
 	install -m 644 packaging/clonesync.bash-completion $(D)/share/bash-completion/completions/clonesync
+	install -m 644 packaging/clonectl.bash-completion $(D)/share/bash-completion/completions/clonectl
 
 deb:
 	@packaging/install-deps.sh build deb

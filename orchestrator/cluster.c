@@ -239,3 +239,47 @@ int cluster_list_now(const struct cluster *c, int (*each)(void *user, enum clust
 
 	return store_list_all(c->store, "now/", NULL, list_now_one, &l);
 }
+
+/* One PUT over an ETag; its own is left in ret_etag. */
+static int probe_put(const struct cluster *c, const char *key, const char *over, char *ret_etag)
+{
+	char text[CLUSTER_ID_MAX];
+	struct iovec body = { .iov_base = text, .iov_len = CLUSTER_ID_MAX - 1 };
+	struct store_req r;
+	int rc;
+
+	cluster_new_id(c->env, text);
+	store_req_init(&r, STORE_PUT);
+	r.key = key;
+	r.body = &body;
+	r.body_count = 1;
+	r.if_none_match = !over;
+	r.if_match = over;
+	rc = store_call(c->store, &r);
+	if (rc && rc != ERR_PRECONDITION)
+		store_fail(c, &r, rc, "writing", key);
+	snprintf(ret_etag, STORE_ETAG_MAX, "%s", r.etag);
+	store_req_reset(&r);
+	return rc;
+}
+
+int cluster_probe(const struct cluster *c)
+{
+	char key[CLUSTER_KEY_MAX] = "probe/swap-", first[STORE_ETAG_MAX], second[STORE_ETAG_MAX];
+	int rc = store_probe(c->store);
+
+	if (rc)
+		return rc;
+	cluster_new_id(c->env, key + strlen(key));
+	rc = probe_put(c, key, NULL, first);
+	if (!rc)
+		rc = probe_put(c, key, first, second);
+	if (!rc) {
+		rc = probe_put(c, key, first, second);
+		rc = rc == ERR_PRECONDITION ? 0 : rc ? rc : err_set(ERR_NO_FENCING, "%s ignores If-Match: a cluster cannot be kept there", c->store->address);
+	} else if (rc == ERR_PRECONDITION) {
+		rc = err_set(ERR_NO_FENCING, "%s does not know its own ETags in If-Match: a cluster cannot be kept there", c->store->address);
+	}
+	(void)store_delete(c->store, key);
+	return rc;
+}

@@ -138,6 +138,8 @@ int cluster_decode(enum cluster_kind kind, const char *name, const void *p, size
 /* Onto raw (NULL: nothing): a new json_object with all that raw has and the struct's fields; put: 32 hex digits. ERR_CORRUPT where it would not decode. */
 int cluster_encode(enum cluster_kind kind, const char *name, const void *st, struct json_object *raw, const char *put, struct json_object **ret);
 
+/* Does the store honour both conditions, If-None-Match and If-Match? 0, ERR_NO_FENCING, or the store's error; keys under "probe/" are made and removed. */
+int cluster_probe(const struct cluster *c);
 /* 0; -ENOENT (ret_v is zero; nothing in ret to be freed); others. */
 int cluster_get(const struct cluster *c, enum cluster_kind kind, const char *name, void *ret, struct cluster_version *ret_v);
 /*

@@ -10,7 +10,7 @@ trap 'rm -rf "$root"' EXIT
 
 make --no-print-directory -s -j"$(nproc)" BUILD="$build" all
 make --no-print-directory -s BUILD="$build" DESTDIR="$root/pkg" PREFIX=/usr install
-strip --strip-unneeded "$root/pkg/usr/bin/clonefs" "$root/pkg/usr/bin/clonesync"
+strip --strip-unneeded "$root/pkg/usr/bin/clonefs" "$root/pkg/usr/bin/clonesync" "$root/pkg/usr/bin/clonectl"
 gzip -9n "$root"/pkg/usr/share/man/man*/*
 
 doc=$root/pkg/usr/share/doc/clonefs
@@ -21,7 +21,7 @@ sed -e "s/@VERSION@/$version/" -e "s/@DATE@/$(date -R -d "@$(git log -1 --format
 # dpkg-shlibdeps wants a source tree with debian/control.
 mkdir -p "$root/debian" "$root/pkg/DEBIAN"
 cp packaging/debian/control "$root/debian/control"
-depends=$(cd "$root" && dpkg-shlibdeps -O -e pkg/usr/bin/clonefs -e pkg/usr/bin/clonesync 2>/dev/null | sed -n 's/^shlibs:Depends=//p')
+depends=$(cd "$root" && dpkg-shlibdeps -O -e pkg/usr/bin/clonefs -e pkg/usr/bin/clonesync -e pkg/usr/bin/clonectl 2>/dev/null | sed -n 's/^shlibs:Depends=//p')
 [ -n "$depends" ] || { echo "build-deb.sh: dpkg-shlibdeps found no dependencies" >&2; exit 1; }
 size=$(du -ks "$root/pkg/usr" | cut -f 1)
 sed -n '/^Package:/,$p' packaging/debian/control | sed -e "s/\${shlibs:Depends}/$depends/" -e "s/^Architecture: .*/Architecture: $arch/" \

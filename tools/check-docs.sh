@@ -1,10 +1,11 @@
 #!/bin/bash
-# check-docs.sh [CLONEFS [CLONESYNC]] - every option in --help is in its man page and the other way round; every mount option and setting that a
+# check-docs.sh [CLONEFS [CLONESYNC [CLONECTL]]] - every option in --help is in its man page and the other way round; every mount option and setting that a
 # program knows is in its page and the other way round; bash completion knows every command and option. TAP.
 set -u
 cd "$(dirname "$0")/.." || exit 2
 CLONEFS=${1:-${BUILD:-build}/clonefs}
 CLONESYNC=${2:-$(dirname "$CLONEFS")/clonesync}
+CLONECTL=${3:-$(dirname "$CLONEFS")/clonectl}
 # shellcheck source=tests/lib/tap.sh
 . tests/lib/tap.sh
 T=$(mktemp -d) || exit 2
@@ -53,6 +54,18 @@ same "settings: clonesync and clonesync.conf(5)" "$T/known" "$T/page"
 sed -n 's/.*\(add_[a-z0-9]*\|object_add\)(o, "\([a-z_]*\)".*/\2/p' replicator/cmd/answer.c replicator/cmd/answer_diff.c replicator/cmd/cmd_diff.c replicator/cmd/cmd_join.c | grep -vxE 'ok|progress' | sort -u > "$T/known"
 sed -n '/^\.Sh JSON/,/^\.Sh FILES/s/^\.It Li \([a-z_]*\)$/\1/p' replicator/cmd/clonesync.1 | sort -u > "$T/page"
 same "fields of JSON: clonesync and clonesync(1)" "$T/known" "$T/page"
+mapfile -t all < <("$CLONECTL" --help | sed -n '/^Commands:/,/^$/s/^  \([a-z-]*\) .*/\1/p')
+[ ${#all[@]} -gt 0 ] || fail "clonectl --help lists its commands"
+commands "$CLONECTL" orchestrator/cmd/clonectl.1 packaging/clonectl.bash-completion "${all[@]}"
+for c in "${all[@]}"; do
+	grep -qE -e "-W \"[^\"]*\b$c\b[^\"]* --version\"" packaging/clonectl.bash-completion || fail "bash completion: clonectl $c"
+done
+sed -n 's/^\t{ "\([a-z_]*\)", offsetof.*/\1/p' orchestrator/cmd/place.c | sort -u > "$T/known"
+sed -n '/^\.Sh SECTION clonectl/,/^\.Sh SECTIONS/s/^\.It Cm \([a-z_]*\)$/\1/p' orchestrator/cmd/clonectl.conf.5 | sort -u > "$T/page"
+same "settings: clonectl and clonectl.conf(5)" "$T/known" "$T/page"
+sed -n 's/^\t{ "\([a-z0-9]*\)", dns_[a-z0-9]*_open.*/\1/p' orchestrator/dns.c | sort -u > "$T/known"
+sed -n '/^\.Sh SECTIONS dns/,$s/^\.Cm \([a-z0-9]*\) :$/\1/p' orchestrator/cmd/clonectl.conf.5 | sort -u > "$T/page"
+same "DNS drivers: clonectl and clonectl.conf(5)" "$T/known" "$T/page"
 for p in mount fsck; do
 	help_options "$T/$p.clonefs" > "$T/help"
 	page_options < fs/cmd/$p.clonefs.8 > "$T/page"
@@ -68,7 +81,7 @@ sed -n 's/^\t{ "\([a-z0-9_]*\)", OPT_STORE.*/\1/p' fs/mount/options.c | sort -u 
 sed -n 's/^\t*{ "\([a-z0-9_]*\)", \(STRING\|BOOL\|NUMBER\|SIZE\),.*/\1/p' s3/s3_config.c | sort -u > "$T/page"
 same "options of the store: those a mount hands on and those of s3/" "$T/known" "$T/page"
 
-for f in fs/cmd/*.[158] replicator/cmd/*.[158]; do
+for f in fs/cmd/*.[158] replicator/cmd/*.[158] orchestrator/cmd/*.[158]; do
 	out=$(mandoc -T lint -W warning "$f" 2>&1)
 	ok $? "$f is good mdoc" "$out"
 done
