@@ -231,7 +231,7 @@ static int compare_names(struct node *n, struct index_txn *t, struct look *k)
 	struct cursor c = cursor_make(k->names.data, k->names.len);
 	char path[ENTRY_PATH_MAX + 1];
 	struct index_record r;
-	bool kept = false, others = false; /* names that are ignored, or not carried; and others */
+	bool deep, kept = false, others = false; /* names that are ignored, or not carried; and others */
 	int rc = 0;
 
 	index_record_init(&r);
@@ -264,8 +264,10 @@ static int compare_names(struct node *n, struct index_txn *t, struct look *k)
 		if (rc && rc != -ENOENT)
 			break;
 		rc = 0;
-		if ((st.carried && st.kind == ENTRY_DIR) || !d || k->o.hash_anyway || r.young || d->mode != st.mode || memcmp(&r.stat, &st.id, sizeof st.id) != 0)
-			rc = node_look(n, path, plen, st.carried && st.kind == ENTRY_DIR, k->o.hash_anyway, 0);
+		/* What could not be looked at may be a directory, and is looked at until it can be. */
+		deep = st.carried ? st.kind == ENTRY_DIR : !st.id.ino;
+		if (deep || !d || k->o.hash_anyway || r.young || d->mode != st.mode || memcmp(&r.stat, &st.id, sizeof st.id) != 0)
+			rc = node_look(n, path, plen, deep, k->o.hash_anyway, 0);
 	}
 	if (!rc)
 		rc = index_children(t, k->path, strlen(k->path), miss, &s);

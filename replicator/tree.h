@@ -45,7 +45,7 @@ typedef int (*tree_visit)(void *user, const char *name, size_t len, const struct
 struct tree {
 	/* --- looking --- */
 	int (*stat)(struct tree *t, const char *path, struct tree_stat *ret); /* "" = the root */
-	/* Every name in a directory, in no order; the corner is left out. What vanishes meanwhile is left out, too. */
+	/* Every name in a directory, in no order; the corner is left out. What vanishes meanwhile is left out, too; what cannot be looked at is there, all zeros. */
 	int (*list)(struct tree *t, const char *dir, tree_visit visit, void *user);
 	/* Metadata as an entry without version, hash and link: kind, mode, owners with their names, times, size, target, xattrs (without
 	 * security.* and trusted.*). st: the stat that goes with it; -EAGAIN when it changed while looking. */

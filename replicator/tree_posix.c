@@ -1,7 +1,6 @@
 /*
  * tree_posix.c - a directory on this machine as a tree: opening it, looking, reading, syncing.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/openat2.h>
@@ -127,7 +126,7 @@ static int posix_stat(struct tree *t, const char *path, struct tree_stat *ret)
 	return rc;
 }
 
-static int list_dir(DIR *d, bool root, tree_visit visit, void *user)
+int posix_list_names(DIR *d, const char *without, tree_visit visit, void *user)
 {
 	struct tree_stat ts;
 	struct dirent *e;
@@ -139,14 +138,13 @@ static int list_dir(DIR *d, bool root, tree_visit visit, void *user)
 		e = readdir(d);
 		if (!e)
 			return errno ? -errno : 0;
-		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") || (root && !strcmp(e->d_name, TREE_CORNER)))
+		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, "..") || !strcmp(e->d_name, without))
 			continue;
-		if (fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW)) {
-			if (errno != ENOENT)
-				rc = -errno;
+		memset(&ts, 0, sizeof ts);
+		if (fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
+			posix_stat_from(&st, &ts);
+		else if (errno == ENOENT)
 			continue;
-		}
-		posix_stat_from(&st, &ts);
 		rc = visit(user, e->d_name, strlen(e->d_name), &ts);
 	}
 	return rc;
@@ -165,7 +163,7 @@ static int posix_list(struct tree *t, const char *dir, tree_visit visit, void *u
 		close(fd);
 		return rc;
 	}
-	rc = list_dir(d, !dir[0], visit, user);
+	rc = posix_list_names(d, dir[0] ? "" : TREE_CORNER, visit, user);
 	closedir(d);
 	return rc;
 }

@@ -7,6 +7,7 @@
 #ifndef CLONELOVE_TREE_POSIX_IMPL_H
 #define CLONELOVE_TREE_POSIX_IMPL_H
 
+#include <dirent.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/stat.h>
@@ -44,6 +45,8 @@ void posix_leave(struct posix_place *pl);
 int posix_open_dir(struct posix_tree *p, const char *path, bool read, int *ret);
 /* openat2 from a directory, never out of it, through a symlink or into another file system: a descriptor or -errno. */
 int posix_beneath(int root, const char *path, int flags);
+/* Every name in d but `without`. What cannot be looked at (a damaged inode) is there all the same, as something that is not carried: it must not keep all else from being seen. */
+int posix_list_names(DIR *d, const char *without, tree_visit visit, void *user);
 /* 0 where temp is a name that tree.h allows. */
 int posix_temp_ok(const char *temp);
 

@@ -1,5 +1,4 @@
 /* tree_posix_trash.c - the trash of a tree on this machine, and the notes about it. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -24,31 +23,6 @@ static int posix_trash(struct tree *t, const char *temp, const char *name)
 	return renameat2(posix_of(t)->tmp, temp, posix_of(t)->trash, name, RENAME_NOREPLACE) ? -errno : 0;
 }
 
-/* What cannot be looked at (a damaged inode) is there all the same, as something that is not carried: it must not keep all else from being seen. */
-static int list_corner(DIR *d, tree_visit visit, void *user)
-{
-	struct tree_stat ts;
-	struct dirent *e;
-	struct stat st;
-	int rc = 0;
-
-	while (!rc) {
-		errno = 0;
-		e = readdir(d);
-		if (!e)
-			return errno ? -errno : 0;
-		if (!strcmp(e->d_name, ".") || !strcmp(e->d_name, ".."))
-			continue;
-		memset(&ts, 0, sizeof ts);
-		if (fstatat(dirfd(d), e->d_name, &st, AT_SYMLINK_NOFOLLOW) == 0)
-			posix_stat_from(&st, &ts);
-		else if (errno == ENOENT)
-			continue;
-		rc = visit(user, e->d_name, strlen(e->d_name), &ts);
-	}
-	return rc;
-}
-
 /* dup(2) would share the place in the directory with whoever else lists it. */
 static int list_fd(int dir, tree_visit visit, void *user)
 {
@@ -61,7 +35,7 @@ static int list_fd(int dir, tree_visit visit, void *user)
 			close(fd);
 		return rc;
 	}
-	rc = list_corner(d, visit, user);
+	rc = posix_list_names(d, "", visit, user);
 	closedir(d);
 	return rc;
 }

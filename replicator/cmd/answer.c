@@ -261,15 +261,16 @@ static bool answer_resume(struct answer *a, struct ctlsock_conn *k, struct json_
 
 static bool answer_missing(struct answer *a, struct ctlsock_conn *k, struct json_object *q)
 {
-	struct json_object *x, *number;
+	struct json_object *deleted, *number;
 	unsigned long question = 0;
 	char *end = NULL;
 	int rc = -EINVAL;
 
-	if (json_object_object_get_ex(q, "question", &number))
+	if (json_object_object_get_ex(q, "question", &number) && json_object_is_type(number, json_type_string))
 		question = strtoul(json_object_get_string(number), &end, 16);
-	if (end && !*end && question <= UINT32_MAX && json_object_object_get_ex(q, "deleted", &x))
-		rc = host_go_on(a->host, (uint32_t)question, json_object_get_boolean(x));
+	if (end && !*end && question <= UINT32_MAX && json_object_object_get_ex(q, "deleted", &deleted) &&
+	    json_object_is_type(deleted, json_type_boolean))
+		rc = host_go_on(a->host, (uint32_t)question, json_object_get_boolean(deleted));
 	return ctlsock_send_result(k, rc, rc == -EALREADY ? "it has not halted: nothing is held back" :
 				   rc == -ESRCH ? "that is not what is asked now: see clonesync status for what is missing, and the number to answer with" :
 				   rc == -ESTALE ? "the directory itself is gone, or another one is in its place: put it right, and start clonesync again" : NULL);

@@ -11,6 +11,12 @@ clonesync() { "$CLONESYNC" "$@"; }
 run() { timeout 20 "$CLONESYNC" run "$@"; }
 
 mkdir "$W/tree" "$W/other" "$W/named"
+# A FUSE mount that nobody serves: its /dev/fuse was closed.
+mount_dead() {
+	exec 9<> /dev/fuse || return 1
+	mount -i -t fuse -o fd=9,rootmode=40000,user_id=0,group_id=0 none "$1" 2> /dev/null || { exec 9>&-; return 1; }
+	exec 9>&-
+}
 untouched() { [ -z "$(ls -A "$W/other")" ] && [ ! -e "$W/s" ]; }
 echo keep > "$W/tree/file"
 KEY=$W/key
@@ -127,6 +133,45 @@ ok $? "which names it"
 kill -INT "$pid"
 wait "$pid"
 is $? 0 "SIGINT ends it in order"
+
+# --- a name that cannot be looked at (a mount whose process is dead) keeps nothing else from being seen
+mkdir -p "$W/holed/mnt" "$W/holed/dir"
+echo seen > "$W/holed/dir/file"
+if mount_dead "$W/holed/mnt"; then
+	"$CLONESYNC" run "$W/holed" -k "$KEY" -s "$W/s5" -l 127.0.0.1:0 > "$W/log" 2>&1 &
+	pid=$!
+	pids+=("$pid")
+	known() { [ "$(clonesync status --json -s "$W/s5" | jq .records)" = "$1" ]; }
+	check "what lies beside a dead mount is known" until_true 20 known 2
+	clonesync status -s "$W/s5" | grep -qi "^error .*not connected"
+	ok $? "and it is said what is wrong"
+	umount -l "$W/holed/mnt"
+	echo found > "$W/holed/mnt/file"
+	check "what was below the mount is found once it is gone" until_true 20 known 4
+	kill -TERM "$pid"
+	wait "$pid"
+else
+	skip "a dead mount" "host: no FUSE mount can be made here"
+fi
+
+# --- requests that no command of ours makes
+if command -v perl >/dev/null && perl -MIO::Socket::UNIX -e 1 2>/dev/null; then
+	"$CLONESYNC" run -c "$W/conf" > "$W/log" 2>&1 &
+	pid=$!
+	pids+=("$pid")
+	check "one runs once more" until_true 20 "$CLONESYNC" status -c "$W/conf"
+	for request in '{"do":"missing","question":null,"deleted":true}' '{"do":"missing","question":"1","deleted":null}' '{"do":"forget","member":null}' \
+		'{"do":"diff","member":7}' '{"do":null}' 'null' '[]'; do
+		timeout 20 perl -MIO::Socket::UNIX -e 'my $s = IO::Socket::UNIX->new($ARGV[0]) or die; print $s "$ARGV[1]\n"; print scalar <$s>' "$W/s/control" "$request" > "$W/told"
+		grep -q '"ok": *false' "$W/told"
+		ok $? "refused: $request" "$(cat "$W/told")"
+	done
+	kill -TERM "$pid"
+	wait "$pid"
+	is $? 0 "and it goes on"
+else
+	skip "strange requests" "perl has no IO::Socket::UNIX"
+fi
 
 # --- readiness
 if command -v perl >/dev/null && perl -MIO::Socket::UNIX -e 1 2>/dev/null; then
