@@ -368,7 +368,10 @@ int model_predict(struct model *m, const struct op *o)
 		return i == d && len && o->off < o->dst_off + len && o->dst_off < o->off + len ? EINVAL : 0;
 	case OP_SETXATTR:
 		x = xattr_find(i, o->name);
-		return (o->flags & XATTR_CREATE) && x ? EEXIST : (o->flags & XATTR_REPLACE) && !x ? ENODATA : 0;
+		if (((o->flags & XATTR_CREATE) && x) || ((o->flags & XATTR_REPLACE) && !x))
+			return x ? EEXIST : ENODATA;
+		/* xattr(7): "user." is for these two */
+		return (i->mode & S_IFMT) == S_IFREG || is_dir(i) ? 0 : EPERM;
 	case OP_REMOVEXATTR:
 		return xattr_find(i, o->name) ? 0 : ENODATA;
 	default:
