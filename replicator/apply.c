@@ -29,14 +29,17 @@ static void fail(struct apply_item *i, int rc)
 
 /* --- making --- */
 
+/* What is a hole stays one. */
 static int copy_content(struct tree *t, struct apply_item *i, struct tree_file *to)
 {
+	uint64_t data, end = 0, size = i->want->size;
 	struct tree_file *from;
 	int rc = t->open(t, i->copy_from, &from);
 
 	if (rc)
 		return rc;
-	rc = i->want->size ? t->copy(to, from, 0, i->want->size) : 0;
+	while (!rc && end < size && (rc = t->data(from, end, &data, &end)) == 0 && data < size && data < end)
+		rc = t->copy(to, from, data, (end < size ? end : size) - data);
 	t->close(from);
 	return rc;
 }

@@ -230,22 +230,22 @@ static int copy_blocks(struct fetch *f, struct tree_file *file, const struct buf
 	return rc;
 }
 
-/* What an earlier start has left of it: a block counts if its bytes are right. What is a hole was not written. */
-static void believe_blocks(struct fetch *f, struct tree_file *file)
+/* What is there without being fetched: of what an earlier start has left a block whose bytes are right; and a hole, where there are to be zeros. */
+static void believe_blocks(struct fetch *f, struct tree_file *file, bool fresh)
 {
-	struct tree *t = f->n->o.tree;
-	uint8_t *piece = malloc((size_t)f->block);
-	uint64_t data = 0, end = 0;
+	uint8_t *piece = fresh ? NULL : malloc((size_t)f->block), *zeros = fetch_part_zeros(f->list.data, f->count, f->want.size);
+	uint64_t data = fresh ? f->want.size : 0, end = data;
 
-	for (uint32_t b = 0; piece && b < f->count && !f->n->hurry; b++) {
+	for (uint32_t b = 0; (piece || fresh) && zeros && b < f->count && !f->n->hurry; b++) {
 		uint64_t off = b * f->block;
 
-		if (end <= off && t->data(file, off, &data, &end))
+		if (end <= off && f->n->o.tree->data(file, off, &data, &end))
 			break;
-		if (data < off + block_len(f, b) && has_block(f, file, b, piece))
+		if (data < off + block_len(f, b) ? has_block(f, file, b, piece) : zeros[b])
 			block_there(f, b);
 	}
 	free(piece);
+	free(zeros);
 }
 
 /* It is to be asked for again. */
@@ -262,11 +262,14 @@ static void run_open(struct node_job *j)
 	struct fetch *f = k->f;
 	struct index_txn *t;
 
+	bool fresh;
+
 	k->rc = f->count < 2 ? -ENOENT : fetch_part_take(f->n->o.tree, f->temp, f->want.size, &k->file);
-	if (!k->rc)
-		believe_blocks(f, k->file);
-	else if (k->rc == -ENOENT)
+	fresh = k->rc == -ENOENT;
+	if (fresh)
 		k->rc = f->n->o.tree->make_file(f->n->o.tree, f->temp, f->want.size, &k->file);
+	if (!k->rc && f->count > 1)
+		believe_blocks(f, k->file, fresh);
 	if (k->rc || !f->has_old || !f->left || f->count < 2)
 		return;
 	if (index_begin(f->n->o.index, false, &t) == 0) {
@@ -343,10 +346,7 @@ static void run_write(struct node_job *j)
 	struct fetch_job *k = (struct fetch_job *)(void *)j;
 	struct fetch *f = k->f;
 
-	if (!block_right(f, k->q))
-		k->rc = -EILSEQ;
-	else
-		k->rc = f->n->o.tree->write(f->file, k->q->got.data, k->q->got.len, k->q->block * f->block);
+	k->rc = !block_right(f, k->q) ? -EILSEQ : f->n->o.tree->write(f->file, k->q->got.data, k->q->got.len, k->q->block * f->block);
 }
 
 static void done_write(struct node_job *j)

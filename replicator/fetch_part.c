@@ -69,6 +69,38 @@ int fetch_part_take(struct tree *t, const char *temp, uint64_t size, struct tree
 	return rc == -EINVAL ? -ENOENT : rc; /* a loss of power made something else of it */
 }
 
+/* Of so many zeros. Piece by piece: a block may be hundreds of MB. False: no memory. */
+static bool hash_zeros(uint64_t len, uint8_t *ret)
+{
+	static const uint8_t zeros[65536];
+	struct hash_stream *s = hash_stream_new();
+
+	if (!s)
+		return false;
+	for (uint64_t n; len; len -= n) {
+		n = len < sizeof zeros ? len : sizeof zeros;
+		hash_stream_add(s, zeros, (size_t)n);
+	}
+	hash_stream_end(s, ret);
+	return true;
+}
+
+uint8_t *fetch_part_zeros(const uint8_t *list, uint32_t count, uint64_t size)
+{
+	uint64_t block = entry_block_bytes(size), last = size - (count - 1) * block;
+	uint8_t *ret = calloc(count, 1), h[HASH_BYTES];
+	bool any = false;
+
+	if (!ret || !hash_zeros(block, h))
+		return ret;
+	for (uint32_t b = 0; b < count; b++)
+		any |= ret[b] = memcmp(list + b * HASH_BYTES, h, HASH_BYTES) == 0;
+	/* Without another there is little to be gained: the rest of a file is less than a block. */
+	if (any && last < block && hash_zeros(last, h))
+		ret[count - 1] = memcmp(list + (count - 1) * HASH_BYTES, h, HASH_BYTES) == 0;
+	return ret;
+}
+
 static int note_other(void *user, const char *name, size_t len, const struct tree_stat *st)
 {
 	struct sweeping *s = user;

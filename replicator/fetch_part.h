@@ -16,5 +16,7 @@ void fetch_parts_due(struct node *n);                                 /* Core */
 /* For a job: one of this content and of an earlier start, by temp's name, becomes temp, and is open for reading and writing. -ENOENT: there is none that can be used; or an error
  * of the disk. */
 int fetch_part_take(struct tree *t, const char *temp, uint64_t size, struct tree_file **ret);
+/* Of a content's list of hashes: a byte for each block, is it nothing but zeros? (The last, not always: it may be said to be none.) To be freed; NULL without memory. Hashes a block. */
+uint8_t *fetch_part_zeros(const uint8_t *list, uint32_t count, uint64_t size);
 
 #endif
