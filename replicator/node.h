@@ -108,7 +108,7 @@ int node_up(struct node *n, void *link, const struct frame_hello *h, struct node
 int node_frame(struct node *n, struct node_peer *p, const struct frame *f); /* an error ends the link */
 /*
  * More contents came with their announcements than are applied at this rate: the frames of peers, in their order, had better wait. To be asked before each frame; false at
- * the latest when nothing is being applied. Who gives frames all the same loses nothing: what there is no room for is fetched.
+ * the latest when nothing is being applied or looked at. Who gives frames all the same loses nothing: what there is no room for is fetched.
  */
 bool node_full(struct node *n);
 void node_drained(struct node *n, struct node_peer *p);

@@ -2,6 +2,7 @@
  * scenes.c - single histories that chance seldom makes, told one step after the other: each is about one rule, and says what has to be so at its end.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -580,6 +581,30 @@ static void gone_on_with(struct world *w)
 	check_end(w);
 }
 
+/* More is told with its contents, while one looks for long, than there is room for: it is told the rest later, and asks for nothing. */
+static void told_while_looking(struct world *w)
+{
+	const unsigned files = 40, size = 1000;
+	struct machine *m = &w->m[1];
+	char path[16];
+
+	w->inline_most = 8 * size;
+	boot_all(w);
+	m->list_ns = 10 * SECOND;
+	machine_event(m, "", true, false);
+	run_for(w, SECOND);
+	for (unsigned i = 0; i < files; i++) { /* each in a frame of its own */
+		snprintf(path, sizeof path, "f%u", i);
+		user_put(&w->m[0], path, size);
+		run_for(w, SECOND / 10);
+	}
+	m->list_ns = 0;
+	world_rest(w);
+	world_say(w, "%u files: %llu bytes", files, (unsigned long long)status_of(m).fetched_bytes);
+	EXPECT(w, status_of(m).fetched_bytes == files * size);
+	check_end(w);
+}
+
 static const struct scene { const char *name; void (*play)(struct world *w); unsigned missing_percent; } scenes[] = {
 	{ "gone, unseen, then edited elsewhere, cut off", gone_unseen_cut, 101 },
 	{ "gone, unseen, then edited elsewhere", gone_unseen_linked, 101 },
@@ -597,6 +622,7 @@ static const struct scene { const char *name; void (*play)(struct world *w); uns
 	{ "an owner that has another name since", owner_renamed, 101 },
 	{ "an owner whose number is another's", owner_unknown, 101 },
 	{ "a start that ends in the middle of a big file", gone_on_with, 101 },
+	{ "told of more than there is room for, while it looks", told_while_looking, 101 },
 	{ "ignored, and not any more", ignored_and_not, 101 },
 	{ "deleted, and ignored", deleted_and_ignored, 101 },
 	{ "ignored, in a directory that is to go", ignored_in_a_directory, 101 },
