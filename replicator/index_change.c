@@ -117,19 +117,35 @@ static size_t derived(unsigned n, const char *path, size_t len, const struct ind
 
 #define DERIVED 10u
 
-static int change_derived(struct index_txn *t, const char *path, size_t len, const struct index_place *p, const struct index_record *r, bool add)
+struct key { size_t len; uint8_t bytes[INDEX_KEY_MAX + 8]; };
+
+static void all_derived(const char *path, size_t len, const struct index_place *p, const struct index_record *r, struct key *ret)
 {
-	uint8_t key[INDEX_KEY_MAX + 8];
+	for (unsigned n = 0; n < DERIVED; n++)
+		ret[n].len = r ? derived(n, path, len, p, r, ret[n].bytes) : 0;
+}
+
+static bool same_key(const struct key *a, const struct key *b)
+{
+	return a->len == b->len && memcmp(a->bytes, b->bytes, a->len) == 0;
+}
+
+/* From those of old to those of r (NULL: none): most are the same. All that go, then all that come: a content may be another one of the record's two now. */
+static int change_derived(struct index_txn *t, const char *path, size_t len, const struct index_place *p, const struct index_record *old, const struct index_record *r)
+{
+	struct key was[DERIVED], is[DERIVED];
 	int rc = 0;
 
-	for (unsigned n = 0; n < DERIVED && !rc; n++) {
-		size_t klen = derived(n, path, len, p, r, key);
-
-		if (klen)
-			rc = add ? index_raw_put(t, key, klen, "", 0) : index_raw_del(t, key, klen);
-		if (rc == -ENOENT)
-			rc = ERR_CORRUPT;
-	}
+	all_derived(path, len, p, old, was);
+	all_derived(path, len, p, r, is);
+	for (unsigned n = 0; n < DERIVED && !rc; n++)
+		if (was[n].len && !same_key(&was[n], &is[n]))
+			rc = index_raw_del(t, was[n].bytes, was[n].len);
+	if (rc == -ENOENT)
+		rc = ERR_CORRUPT;
+	for (unsigned n = 0; n < DERIVED && !rc; n++)
+		if (is[n].len && !same_key(&was[n], &is[n]))
+			rc = index_raw_put(t, is[n].bytes, is[n].len, "", 0);
 	return rc;
 }
 
@@ -143,34 +159,35 @@ static uint64_t wanted_bytes(const struct index_record *r)
 	return is_wanted(r) && !r->known.deleted ? r->known.size : 0;
 }
 
-static int take_out(struct index_txn *t, const char *path, size_t len, const struct index_place *p, const struct index_record *old)
+static void count(struct index_txn *t, const struct index_record *r, int by)
 {
-	int rc = change_derived(t, path, len, p, old, false);
-
-	if (!rc)
-		rc = stage_sum(t, path, len, &old->known, false);
-	t->count--;
-	t->wanted -= is_wanted(old);
-	t->wanted_bytes -= wanted_bytes(old);
-	return rc;
+	t->count += (uint64_t)(int64_t)by;
+	t->wanted += is_wanted(r) ? (uint64_t)(int64_t)by : 0;
+	t->wanted_bytes += by < 0 ? 0 - wanted_bytes(r) : wanted_bytes(r);
 }
 
-static int put_in(struct index_txn *t, const char *path, size_t len, const struct index_place *p, struct index_record *r)
+/* r in the place of old; NULL: nothing was, or is to be, there. known: both say the same of what is known. */
+static int replace(struct index_txn *t, const char *path, size_t len, const struct index_place *p, const struct index_record *old, const struct index_record *r, bool known)
 {
 	uint8_t key[INDEX_KEY_MAX];
+	size_t klen = index_key('E', p, key);
 	struct buf b = BUF_INIT;
 	int rc;
 
-	index_record_encode(r, &b);
-	rc = b.err ? b.err : index_raw_put(t, key, index_key('E', p, key), b.data, b.len);
+	if (r)
+		index_record_encode(r, &b);
+	rc = b.err ? b.err : r ? index_raw_put(t, key, klen, b.data, b.len) : index_raw_del(t, key, klen);
 	buf_free(&b);
 	if (!rc)
-		rc = change_derived(t, path, len, p, r, true);
-	if (!rc)
+		rc = change_derived(t, path, len, p, old, r);
+	if (!rc && old && !known)
+		rc = stage_sum(t, path, len, &old->known, false);
+	if (!rc && r && !known)
 		rc = stage_sum(t, path, len, &r->known, true);
-	t->count++;
-	t->wanted += is_wanted(r);
-	t->wanted_bytes += wanted_bytes(r);
+	if (old)
+		count(t, old, -1);
+	if (r)
+		count(t, r, 1);
 	return rc;
 }
 
@@ -205,13 +222,13 @@ static int drop_lists(struct index_txn *t, const struct index_record *old)
 	return rc || !e ? rc : drop_list(t, e);
 }
 
-static int same_news(const struct index_record *a, const struct index_record *b, bool *ret)
+static int same_known(const struct index_record *a, const struct index_record *b, bool *ret)
 {
 	struct buf x = BUF_INIT, y = BUF_INIT;
 
 	entry_encode(&a->known, &x);
 	entry_encode(&b->known, &y);
-	*ret = a->held == b->held && !x.err && !y.err && x.len == y.len && memcmp(x.data, y.data, x.len) == 0;
+	*ret = !x.err && !y.err && x.len == y.len && memcmp(x.data, y.data, x.len) == 0;
 	buf_free(&x);
 	buf_free(&y);
 	return x.err ? x.err : y.err;
@@ -252,7 +269,7 @@ int index_put(struct index_txn *t, const char *path, size_t len, struct index_re
 {
 	struct index_record old;
 	struct index_place p;
-	bool same = false;
+	bool none, known = false, same;
 	int rc;
 
 	if (!t->write || !entry_path_valid(path, len))
@@ -261,19 +278,18 @@ int index_put(struct index_txn *t, const char *path, size_t len, struct index_re
 	rc = index_path_place(t, path, len, true, &p);
 	if (!rc)
 		rc = fetch(t, &p, &old);
-	if (rc == 0 || rc == -ENOENT)
-		leave_out(t->x->ignore, path, len, &old, r);
-	if (rc == 0) {
-		rc = same_news(&old, r, &same);
-		if (!rc)
-			rc = take_out(t, path, len, &p, &old);
-	} else if (rc == -ENOENT) {
+	none = rc == -ENOENT;
+	if (none)
 		rc = 0;
-	}
+	if (!rc)
+		leave_out(t->x->ignore, path, len, &old, r);
+	if (!rc && !none)
+		rc = same_known(&old, r, &known);
+	same = known && old.held == r->held;
 	r->position = same ? old.position : ++t->position;
 	t->wanted_news |= is_wanted(r) && (!same || old.left_out);
 	if (!rc)
-		rc = put_in(t, path, len, &p, r);
+		rc = replace(t, path, len, &p, none ? NULL : &old, r, known);
 	if (!rc)
 		rc = drop_lists(t, &old);
 	index_record_free(&old);
@@ -287,7 +303,7 @@ void index_set_ignore(struct index *x, const struct ignore *rules)
 
 int index_renew(struct index_txn *t, const char *path, size_t len)
 {
-	struct index_record r;
+	struct index_record r, old;
 	struct index_place p;
 	int rc;
 
@@ -299,17 +315,15 @@ int index_renew(struct index_txn *t, const char *path, size_t len)
 		rc = fetch(t, &p, &r);
 	if (rc)
 		return rc;
-	rc = take_out(t, path, len, &p, &r);
+	old = r; /* borrowed */
 	r.position = ++t->position;
-	if (!rc)
-		rc = put_in(t, path, len, &p, &r);
+	rc = replace(t, path, len, &p, &old, &r, true);
 	index_record_free(&r);
 	return keep(t, rc);
 }
 
 int index_delete(struct index_txn *t, const char *path, size_t len)
 {
-	uint8_t key[INDEX_KEY_MAX];
 	struct index_record old;
 	struct index_place p;
 	int rc;
@@ -322,9 +336,7 @@ int index_delete(struct index_txn *t, const char *path, size_t len)
 		rc = fetch(t, &p, &old);
 	if (rc)
 		return rc;
-	rc = take_out(t, path, len, &p, &old);
-	if (!rc)
-		rc = index_raw_del(t, key, index_key('E', &p, key));
+	rc = replace(t, path, len, &p, &old, NULL, false);
 	if (!rc)
 		rc = index_path_prune(t, p.dir);
 	if (!rc)
