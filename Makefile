@@ -1,7 +1,7 @@
 # Clonelove. make            builds build/clonefs, build/clonesync and build/clonectl
 #             make quickstart [STORE=s3://bucket/prefix]   the main job, shown
 #             make test       installs what the tests need, and runs them all
-# More: check-unit check-sim check-syncsim check-ace check-model check-asan check-tsan check-random check-wedge check-powerloss check-poison fuzz fuzz-replay bench lint install deb check-chroot clean; "make help" lists them.
+# More: check-unit check-sim check-syncsim check-orbitsim check-ace check-model check-asan check-tsan check-random check-wedge check-powerloss check-poison fuzz fuzz-replay bench lint install deb check-chroot clean; "make help" lists them.
 # Variables: CC, BUILD (output directory), OPT, SAN (e.g. -fsanitize=address,undefined), SRCS and TESTS (to build a part),
 #            DESTDIR and PREFIX (install), SEEDS (check-sim, check-syncsim, check-poison), PART (check-ace), FUZZ_SECONDS (fuzz), SECONDS and SEED (check-random), ROUNDS and SEED (check-powerloss, check-poison), RELEASE (check-chroot).
 
@@ -41,6 +41,7 @@ TESTS ?= $(wildcard tests/unit/test_*.c)
 TEST_LIB := $(wildcard tests/lib/*.c)
 SIM_SRCS := $(wildcard tests/sim/*.c)
 SYNCSIM_SRCS := $(wildcard tests/syncsim/*.c)
+ORBITSIM_SRCS := $(wildcard tests/orbitsim/*.c)
 TOOL_SRCS := $(wildcard tests/tools/*.c)
 FUZZ_SRCS := $(wildcard tests/fuzz/fuzz_*.c)
 BENCH_SRCS := $(wildcard tools/bench/*.c)
@@ -103,6 +104,10 @@ $(BUILD)/sim: $(call obj,$(SIM_SRCS)) $(TESTLIB) $(LIB)
 $(BUILD)/syncsim: $(call obj,$(SYNCSIM_SRCS)) $(TESTLIB) $(LIB)
 	$(LINK) -Wl,--wrap=index_commit
 
+# The orchestrator's.
+$(BUILD)/orbitsim: $(call obj,$(ORBITSIM_SRCS)) $(LIB)
+	$(LINK)
+
 $(BUILD)/tests/tools/%: $(BUILD)/tests/tools/%.o $(TESTLIB) $(LIB)
 	$(LINK)
 
@@ -145,7 +150,7 @@ quickstart:
 
 test:
 	@packaging/install-deps.sh build run test
-	$(SUB) all unit-bins tool-bins fuzz-bins $(if $(SIM_SRCS),$(BUILD)/sim) $(BUILD)/syncsim
+	$(SUB) all unit-bins tool-bins fuzz-bins $(if $(SIM_SRCS),$(BUILD)/sim) $(BUILD)/syncsim $(BUILD)/orbitsim
 	tests/run --build $(BUILD)
 
 # ------------------------------------------------------------------- parts of it
@@ -164,6 +169,12 @@ check-syncsim:
 	$(BUILD)/syncsim --scenes
 	$(BUILD)/syncsim --sweeps and
 	$(BUILD)/syncsim --seeds $(SEEDS) --jobs $(JOBS)
+
+# Clusters of the orchestrator.
+check-orbitsim:
+	$(SUB) $(BUILD)/orbitsim
+	$(BUILD)/orbitsim --check-breaks --seeds 50
+	$(BUILD)/orbitsim --seeds $(SEEDS) --jobs $(JOBS)
 
 # All short workloads with a crash (about an hour of two processors), or a part of those of three operations: PART=3/60.
 check-ace:
@@ -185,7 +196,7 @@ check-random: all
 
 check-asan:
 	$(SUB) BUILD=$(BUILD)/asan SAN="-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer" OPT=-O1 \
-		all unit-bins tool-bins fuzz-bins $(if $(SIM_SRCS),$(BUILD)/asan/sim) $(BUILD)/asan/syncsim
+		all unit-bins tool-bins fuzz-bins $(if $(SIM_SRCS),$(BUILD)/asan/sim) $(BUILD)/asan/syncsim $(BUILD)/asan/orbitsim
 	tests/run --build $(BUILD)/asan --only unit,sim,mounted --sanitized
 
 # All of it; "make test" has a part. A report of any process fails its case.
@@ -272,7 +283,7 @@ print-cflags:
 	@echo $(CPPFLAGS) $(CFLAGS)
 
 FORCE:
-.PHONY: all quickstart test check-unit check-sim check-syncsim check-ace check-model check-mounted check-random check-wedge check-powerloss check-poison check-asan check-tsan fuzz fuzz-replay bench lint install deb check-chroot clean help \
+.PHONY: all quickstart test check-unit check-sim check-syncsim check-orbitsim check-ace check-model check-mounted check-random check-wedge check-powerloss check-poison check-asan check-tsan fuzz fuzz-replay bench lint install deb check-chroot clean help \
 	unit-bins tool-bins fuzz-bins bench-bins print-cflags FORCE
 .SECONDARY:
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
