@@ -63,21 +63,33 @@ static const char *unproven(const struct pool_work *w, const char *name)
 	return is_admissible(&w->c->site, o->u.report.revision) ? NULL : "its revision is not the cluster's";
 }
 
-/* What the others say of one, each by a fresh report that was not written on its machine. */
-static void count_others(const struct pool_work *w, struct poolplan_member *m)
+static int compare_member(const void *name, const void *m)
+{
+	return strcmp(name, ((const struct poolplan_member *)m)->name);
+}
+
+/* They are in order of names, as the view is. */
+static struct poolplan_member *member_of(const struct pool_work *w, const char *name)
+{
+	return w->count ? bsearch(name, w->members, w->count, sizeof(*w->members), compare_member) : NULL;
+}
+
+/* What the others say of members, each by a fresh report; who was on a member's machine says nothing of that one. */
+static void count_others(struct pool_work *w)
 {
 	for (size_t i = 0; i < w->c->view.count; i++) {
 		const struct view_object *o = w->c->view.objects[i];
 
-		if (o->kind != CLUSTER_REPORT || !view_is_fresh(o, w->now, 3 * w->c->site.report_ms) || strcmp(o->name, w->c->o.name) == 0 ||
-		    strcmp(o->name, m->name) == 0 || strcmp(o->u.report.host, m->name) == 0)
+		if (o->kind != CLUSTER_REPORT || !view_is_fresh(o, w->now, 3 * w->c->site.report_ms) || strcmp(o->name, w->c->o.name) == 0)
 			continue;
 		for (size_t j = 0; j < o->u.report.see_count; j++) {
-			if (strcmp(o->u.report.sees[j].member, m->name) != 0)
+			const struct cluster_sight *s = &o->u.report.sees[j];
+			struct poolplan_member *m = member_of(w, s->member);
+
+			if (!m || strcmp(o->name, m->name) == 0 || strcmp(o->u.report.host, m->name) == 0)
 				continue;
-			m->others_up += o->u.report.sees[j].up;
-			m->others_down += !o->u.report.sees[j].up;
-			break;
+			m->others_up += s->up;
+			m->others_down += !s->up;
 		}
 	}
 }
@@ -103,8 +115,8 @@ static int collect(struct pool_work *w)
 		m->wanted = o->u.member.wanted == CLUSTER_IN && o->u.member.state == CLUSTER_LIVE;
 		m->unproven = unproven(w, o->name);
 		m->leader = h == CLUSTER_UP ? POOLPLAN_UP : h == CLUSTER_DOWN ? POOLPLAN_DOWN : POOLPLAN_UNKNOWN;
-		count_others(w, m);
 	}
+	count_others(w);
 	return 0;
 }
 
@@ -164,18 +176,16 @@ static void swap(struct pool_work *w, struct dns *d, struct poolplan *p)
 
 static enum cluster_health health_of(const struct pool_work *w, const char *name)
 {
-	for (size_t i = 0; i < w->count; i++)
-		if (strcmp(w->members[i].name, name) == 0)
-			return w->members[i].leader == POOLPLAN_UP ? CLUSTER_UP : w->members[i].leader == POOLPLAN_DOWN ? CLUSTER_DOWN : CLUSTER_UNKNOWN;
-	return CLUSTER_UNKNOWN;
+	const struct poolplan_member *m = member_of(w, name);
+
+	return !m || m->leader == POOLPLAN_UNKNOWN ? CLUSTER_UNKNOWN : m->leader == POOLPLAN_UP ? CLUSTER_UP : CLUSTER_DOWN;
 }
 
 static bool is_wanted(const struct pool_work *w, const char *name)
 {
-	for (size_t i = 0; i < w->count; i++)
-		if (strcmp(w->members[i].name, name) == 0)
-			return w->members[i].wanted;
-	return false;
+	const struct poolplan_member *m = member_of(w, name);
+
+	return m && m->wanted;
 }
 
 /* For `view`: each member as it is, and what an operator should know. */

@@ -6,6 +6,7 @@
 
 #include "controller_impl.h"
 #include "err.h"
+#include "logmsg.h"
 
 static bool is_checked(const struct view_object *o)
 {
@@ -71,7 +72,10 @@ static bool sees_the_same(const struct cluster_report *a, const struct cluster_r
 	return same;
 }
 
-/* Over whatever is there: a report of an earlier process of our name, or one of ours whose answer was lost. */
+/*
+ * Over whatever is there: a report of an earlier process of our name, or one of ours whose answer was lost. Where another process goes on writing it, two
+ * have one name: together they count as one observer, which withdraws less than it could, and never too much.
+ */
 static int put(struct controller *c)
 {
 	struct cluster_report old;
@@ -83,6 +87,8 @@ static int put(struct controller *c)
 	rc = cluster_get(c->o.cluster, CLUSTER_REPORT, c->o.name, &old, &c->report_version);
 	if (rc)
 		return rc;
+	if (c->report.seq > 1 && strcmp(old.process, c->process) != 0)
+		logmsg(LOGMSG_WARNING, "another controller is called %s, too: give one of them another name in clonectl.conf", c->o.name);
 	cluster_free(CLUSTER_REPORT, &old);
 	return cluster_put(c->o.cluster, CLUSTER_REPORT, c->o.name, &c->report, &c->report_version);
 }
@@ -91,8 +97,11 @@ int controller_report(struct controller *c)
 {
 	struct cluster_report r = { .seq = c->report.seq + 1 };
 	uint64_t now = controller_now(c);
-	int rc = look(c, &r);
+	int rc;
 
+	if (view_find(&c->view, CLUSTER_MEMBER, c->o.name))
+		return err_set(ERR_CONFIG, "a member is called %s, and so is this controller, whose report would be taken for the member's: give it another name", c->o.name);
+	rc = look(c, &r);
 	if (rc)
 		return rc;
 	if (c->report_ns && sees_the_same(&r, &c->report) && now - c->report_ns < c->site.report_ms * 1000000) {

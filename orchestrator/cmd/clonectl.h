@@ -31,7 +31,7 @@ struct place {
 	struct conf conf;       /* empty where there is no file */
 	struct store *store;
 	struct cluster cluster;
-	const char *name, *host; /* of [clonectl]; name: else the host name, as far as it is a label; host: "" */
+	const char *name, *host; /* of [clonectl]; name: else one made of the host name; host: "" */
 	char host_name[CLUSTER_LABEL_MAX];
 };
 /* 0, or an error with a message; then there is nothing to close. */

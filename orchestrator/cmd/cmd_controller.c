@@ -19,6 +19,8 @@
 #include "err.h"
 #include "logmsg.h"
 
+#define UNWELL_NS UINT64_C(200000000)
+
 static const struct cmd_option options[] = { WHERE_OPTIONS };
 
 static const struct cmd_usage usage = {
@@ -41,6 +43,7 @@ struct serving {
 	pthread_t thread;
 	bool have_thread;
 	_Atomic uint64_t lease_ms;
+	atomic_bool well; /* the last round was one: who cannot decide lets the lease go */
 	pthread_mutex_t lock;
 	pthread_cond_t wake;
 	bool ending; /* under the lock */
@@ -87,7 +90,8 @@ static void *run_lease(void *user)
 		uint64_t next, now, wait_ns;
 
 		pthread_mutex_unlock(&s->lock);
-		next = lead_step(s->lead, s->lease_ms);
+		now = s->place.cluster.env->boot_ns(s->place.cluster.env);
+		next = s->well ? lead_step(s->lead, s->lease_ms) : now + UNWELL_NS;
 		now = s->place.cluster.env->boot_ns(s->place.cluster.env);
 		wait_ns = next > now ? next - now : 1000000;
 		clock_gettime(CLOCK_MONOTONIC, &at);
@@ -171,6 +175,7 @@ static int serve(struct serving *s)
 		err_clear();
 		rc = controller_round(s->controller, &lease_ms);
 		s->lease_ms = lease_ms;
+		s->well = rc == 0;
 		if (!ready && (rc == -ENOENT || rc == ERR_AUTH || rc == ERR_NO_BUCKET))
 			return rc; /* what waiting does not put right */
 		if (!ready && !rc) {

@@ -19,14 +19,14 @@ int where_take(void *user, int letter, const char *arg)
 	return 0;
 }
 
-/* The host name up to its first dot, as a label; "controller" where it gives none. */
+/* "ctl-" and the host name up to its first dot, as a label: a member may have the host's name itself. "controller" where it gives none. */
 static void name_host(char *ret)
 {
-	size_t n = 0;
+	size_t n = strlen(strcpy(ret, "ctl-"));
 
 	ret[CLUSTER_LABEL_MAX - 1] = '\0';
-	if (gethostname(ret, CLUSTER_LABEL_MAX - 1) != 0)
-		ret[0] = '\0';
+	if (gethostname(ret + n, CLUSTER_LABEL_MAX - 1 - n) != 0)
+		ret[n] = '\0';
 	for (; ret[n] && ret[n] != '.'; n++)
 		ret[n] = (char)tolower((unsigned char)ret[n]);
 	ret[n] = '\0';

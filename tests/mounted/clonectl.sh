@@ -70,6 +70,11 @@ for n in 1 2 3; do
 	check "member $n" ctl pool add web-$n --role web --address 127.0.0.$((10 + n))
 done
 
+printf '[clonectl]\nstore = %s\nname = web-1\n' "$S" > "$W/same.conf"
+timeout 2 "$BUILD/clonectl" controller -c "$W/same.conf" > "$W/same.log" 2>&1
+grep -qF "a member is called web-1, and so is this controller" "$W/same.log"
+ok $? "a controller with a member's name says so, and does nothing" "$(cat "$W/same.log")"
+
 # --- two controllers: one leads, all enter
 controller 1
 check "one leads" within 30 leads "c-1 1"
@@ -113,10 +118,17 @@ sleep 3
 is "$(answers)" 127.0.0.11 "and nobody leaves because of it"
 is "$(cat "$W/store/now/members/web-1")" '{"kind":"member"' "nor is it written over"
 
+# --- a leader that cannot make its rounds any more lets go of the lease
+controller 1
+check "a member with the leader's name" ctl pool add c-2 --role other --address 10.9.9.9
+check "the other one leads" within 40 leads "c-1 3"
+grep -qF "a member is called c-2" "$W/c-2.log"
+ok $? "the log says why" "$(cat "$W/c-2.log")"
+
 # --- the end
-kill -TERM "${pids[c-2]}"
-wait "${pids[c-2]}"
-is $? 0 "a controller ends in order" "$(cat "$W/c-2.log")"
+kill -TERM "${pids[c-1]}"
+wait "${pids[c-1]}"
+is $? 0 "a controller ends in order" "$(cat "$W/c-1.log")"
 is "$(ctl status --json | jq .leader.released)" true "and gives the lease back"
 is "$(ctl log --json -n 0 | jq -r '[.[] | select(.result == "begun")] | length')" 0 "every decision has an end"
 tap_done

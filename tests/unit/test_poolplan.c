@@ -19,7 +19,7 @@
 
 struct world {
 	struct poolplan_member members[MOST];
-	char names[MOST][16], addresses[MOST][DNS_ADDRESS_MAX], in[MOST][DNS_ADDRESS_MAX];
+	char names[MOST][24], addresses[MOST][DNS_ADDRESS_MAX], in[MOST][DNS_ADDRESS_MAX];
 	struct dns_answers answers;
 	struct poolplan_in input;
 };
