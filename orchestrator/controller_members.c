@@ -100,7 +100,7 @@ static int change(void *user, bool found, void *st)
 		return 1;
 	if (m->epoch > x->c->epoch || !controller_leads(x->c))
 		return err_set(ERR_FENCED, "the lease is over");
-	m->state = x->to;
+	m->state = (int)x->to;
 	m->epoch = x->c->epoch;
 	return 0;
 }

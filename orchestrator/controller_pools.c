@@ -164,7 +164,7 @@ static void swap(struct pool_work *w, struct dns *d, struct poolplan *p)
 	rc = dns_swap(d, &ch, CONTROLLER_DNS_MS);
 	controller_end(w->c, &decision, &v, rc);
 	if (rc) {
-		uint64_t wait_ms = CONTROLLER_EVERY_MS << (w->known->failures < 6 ? w->known->failures++ : 6);
+		uint64_t wait_ms = (uint64_t)CONTROLLER_EVERY_MS << (w->known->failures < 6 ? w->known->failures++ : 6);
 
 		w->known->retry_ns = w->now + (wait_ms < CONTROLLER_RETRY_MAX_MS ? wait_ms : CONTROLLER_RETRY_MAX_MS) * 1000000;
 		controller_problem(w->c, w->pool->name, "the answers of %s could not be changed: %s", w->pool->host, *err_last() ? err_last() : err_text(rc));
@@ -210,7 +210,7 @@ static int tell(struct pool_work *w, const struct poolplan *p)
 		if (!*l->name || v->member_count == CLUSTER_LIST_MAX)
 			continue;
 		v->member_count++;
-		*m = (struct cluster_view_member){ .in = l->verb != POOLPLAN_OUT && l->verb != POOLPLAN_REMOVE, .health = health_of(w, l->name) };
+		*m = (struct cluster_view_member){ .in = l->verb != POOLPLAN_OUT && l->verb != POOLPLAN_REMOVE, .health = (int)health_of(w, l->name) };
 		snprintf(m->name, sizeof(m->name), "%s", l->name);
 		snprintf(m->pool, sizeof(m->pool), "%s", w->pool->name);
 		snprintf(m->why, sizeof(m->why), "%s", l->why);

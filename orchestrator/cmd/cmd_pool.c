@@ -154,7 +154,7 @@ static int want(void *user, bool found, void *st)
 		return err_set(-ENOENT, "there is no member %s; clonectl status has them", a->name);
 	if (m->wanted == (int)a->wanted || m->state == CLUSTER_TERMINATING || m->state == CLUSTER_GONE)
 		return 1;
-	m->wanted = a->wanted;
+	m->wanted = (int)a->wanted;
 	return 0;
 }
 

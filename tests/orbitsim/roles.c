@@ -174,7 +174,7 @@ static int wish(void *user, bool found, void *st)
 	}
 	if (m->wanted == (int)x->wanted || m->state >= CLUSTER_TERMINATING)
 		return 1;
-	m->wanted = x->wanted;
+	m->wanted = (int)x->wanted;
 	return 0;
 }
 
