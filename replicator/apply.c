@@ -15,6 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "apply_content.h"
 #include "err.h"
 #include "examine.h"
 #include "trash.h"
@@ -29,78 +30,19 @@ static void fail(struct apply_item *i, int rc)
 
 /* --- making --- */
 
-/* What is a hole stays one. */
-static int copy_content(struct tree *t, struct apply_item *i, struct tree_file *to)
+/* What did not get its place goes; but the content that was fetched for it is kept, for when that is tried again. Not where it is the disk that is full. */
+static void unmake(struct tree *t, struct apply_item *i, const char *temp, int rc)
 {
-	uint64_t data, end = 0, size = i->want->size;
-	struct tree_file *from;
-	int rc = t->open(t, i->copy_from, &from);
-
-	if (rc)
-		return rc;
-	while (!rc && end < size && (rc = t->data(from, end, &data, &end)) == 0 && data < size && data < end)
-		rc = t->copy(to, from, data, (end < size ? end : size) - data);
-	t->close(from);
-	return rc;
-}
-
-static int check_content(struct tree *t, struct apply_item *i)
-{
-	uint8_t hash[HASH_BYTES];
-	struct buf list = BUF_INIT;
-	struct tree_file *f;
-	int rc = t->open_temp(t, i->made, &f);
-
-	if (rc)
-		return rc;
-	rc = examine_hash(t, f, i->want->size, false, NULL, hash, &list);
-	t->close(f);
-	buf_free(&list);
-	return rc ? rc : memcmp(hash, i->want->hash, HASH_BYTES) == 0 ? 0 : -EILSEQ;
-}
-
-/* Of one block at most (FRAME_CONTENT_MAX): its hash is that of its block's. */
-static bool right_bytes(const struct apply_item *i)
-{
-	uint8_t list[HASH_BYTES], hash[HASH_BYTES];
-
-	hash_blake2b(i->bytes, (size_t)i->want->size, list);
-	hash_blake2b(list, i->want->size ? HASH_BYTES : 0, hash);
-	return memcmp(hash, i->want->hash, HASH_BYTES) == 0;
-}
-
-/* The temp with a file's content. What came from a peer was checked when it came. */
-static int make_file(struct tree *t, struct apply_item *i)
-{
-	struct tree_file *f;
-	int rc;
-
-	if (i->ready[0])
-		return t->rename_temp(t, i->ready, i->made);
-	if (i->bytes && !right_bytes(i))
-		return -EILSEQ;
-	rc = t->make_file(t, i->made, i->want->size, &f);
-	if (rc)
-		return rc;
-	if (i->bytes)
-		rc = i->want->size ? t->write(f, i->bytes, (size_t)i->want->size, 0) : 0;
-	else if (i->copy_from)
-		rc = copy_content(t, i, f);
-	t->close(f);
-	if (!rc && i->copy_from)
-		rc = check_content(t, i);
-	if (rc && (i->copy_from || rc == -EILSEQ) && rc != ERR_CRASHED && rc != -ENOSPC) {
-		t->remove_temp(t, i->made);
-		return -EILSEQ;
-	}
-	return rc;
+	i->kept = i->ready[0] && rc != -ENOSPC && rc != -EDQUOT && rc != ERR_CRASHED && t->rename_temp(t, temp, i->ready) == 0;
+	if (!i->kept)
+		t->remove_temp(t, temp);
 }
 
 /* Not synced yet. False: the outcome says why not. */
 static bool make(struct tree *t, struct apply_item *i)
 {
 	struct tree_owner owner;
-	int rc = i->want->kind == ENTRY_FILE ? make_file(t, i) : i->want->kind == ENTRY_DIR ? t->make_dir(t, i->made)
+	int rc = i->want->kind == ENTRY_FILE ? apply_content(t, i) : i->want->kind == ENTRY_DIR ? t->make_dir(t, i->made)
 									      : t->make_symlink(t, i->made, i->want->target);
 
 	if (!rc)
@@ -108,7 +50,7 @@ static bool make(struct tree *t, struct apply_item *i)
 	if (rc == -EILSEQ) {
 		i->outcome = APPLY_NO_CONTENT;
 	} else if (rc) {
-		t->remove_temp(t, i->made);
+		unmake(t, i, i->made, rc);
 		fail(i, rc);
 	}
 	return !rc;
@@ -380,7 +322,7 @@ static void put_back(struct tree *t, struct apply_item *i, const struct index_st
 /* The temp did not get its name: what is there is not what the record says, or the tree failed. */
 static void not_placed(struct tree *t, struct apply_item *i, const char *temp, int rc)
 {
-	t->remove_temp(t, temp);
+	unmake(t, i, temp, rc);
 	if (rc == -EEXIST || rc == -ENOENT || rc == -ENOTDIR || rc == -ELOOP)
 		i->outcome = APPLY_STRANGE;
 	else
@@ -442,11 +384,11 @@ static void place_over(struct tree *t, struct env *env, struct apply_item *i, co
 
 	/* It may be thrown away, and for that nothing will do but its content where there is any doubt: somebody might have set the time back. */
 	if (hold_disk(t, i, i->young, &h) != APPLY_DONE) {
-		t->remove_temp(t, i->made);
+		unmake(t, i, i->made, 0);
 		return;
 	}
 	if (is_full(t, i)) {
-		t->remove_temp(t, i->made);
+		unmake(t, i, i->made, 0);
 		i->outcome = APPLY_STRANGE;
 		let_go(t, &h);
 		return;
@@ -781,6 +723,7 @@ void apply(struct tree *t, struct env *env, uint64_t clock_ns, struct apply_item
 	for (size_t k = 0; k < count; k++) {
 		memcpy(items[k].made, items[k].temp, sizeof items[k].made);
 		items[k].made[0] = TREE_TEMP_MAKE;
+		items[k].kept = false;
 	}
 	note_all(t, env, clock_ns, items, count);
 	make_all(t, items, count);

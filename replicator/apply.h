@@ -59,6 +59,7 @@ struct apply_item {
 	bool now_young;
 	bool doubt;                    /* DONE, but a change behind our back might not show in `now`: examine, and read it */
 	bool apart;                    /* DONE or BUSY: the inode is not the one it should share, and may be when it is tried again */
+	bool kept;                     /* not DONE, and ready is there still: the owner's again */
 	bool trashed;                  /* what was displaced is in the trash, under the temp's name */
 	bool prepared;                 /* what is wanted lies under made, synced */
 	bool noted;                    /* where that came from is noted down for good */

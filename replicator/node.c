@@ -774,6 +774,7 @@ void node_free(struct node *n)
 	node_announced_free(n);
 	node_choose_free(n);
 	node_hash_free(n);
+	node_kept_free(n);
 	free_items(&n->dirty);
 	free_items(&n->waits);
 	node_intents_free(n);

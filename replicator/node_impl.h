@@ -1,6 +1,6 @@
 /*
  * node_impl.h - the inside of the core: node.c (start, jobs, time), node_intent.c (what applying is about to do), node_version.c (versions), node_change.c (changes of records), node_members.c (who there is), node_context.c (what is known), node_ignore.c (ignored paths), node_cut.c (being in sync), node_tombs.c (forgetting deletions),
- * node_look.c (examining), node_want.c (what is wanted, applying), node_time.c (times of directories), node_trash.c (the trash), node_missing.c (R5),
+ * node_look.c (examining), node_want.c (what is wanted, applying), node_time.c (times of directories), node_trash.c (the trash), node_missing.c (R5), node_kept.c (fetched, not in place),
  * fetch.c (contents from peers), serve.c (contents for peers), exchange.c (indexes). All of it on the core's thread but the run() of jobs.
  */
 #ifndef CLONELOVE_NODE_IMPL_H
@@ -118,6 +118,8 @@ struct node {
 	uint64_t want_scan_ns;         /* not before */
 	struct pathmap announced;
 	struct pathmap hashed;         /* node_hash.c */
+	struct pathmap kept;           /* node_kept.c, */
+	uint64_t kept_swept;           /* at this position of the index all were wanted */
 	unsigned hashing;
 	size_t announced_bytes;
 	struct fetches *fetches;
@@ -336,6 +338,14 @@ bool node_start_apply(struct node *n);
 int node_hash_apart(struct node *n, const char *path, size_t len);
 bool node_hash_take(struct node *n, const char *path, size_t len, struct examine_hashed *ret); /* the caller's then; false: there is none */
 void node_hash_free(struct node *n);
+
+/* --- node_kept.c --- */
+/* A temp with the content of e, checked, which could not be put at path yet: it is node's from now on. */
+void node_keep(struct node *n, const char *path, const struct entry *e, const char *temp);
+bool node_kept_take(struct node *n, const char *path, const struct entry *e, char *ret_temp); /* the caller's then (TREE_TEMP_MAX + 1); false: there is none */
+void node_kept_sweep(struct node *n);  /* drops what is not wanted any more */
+void node_remove_temp(struct node *n, const char *temp); /* by a job; without memory for that the next start does it */
+void node_kept_free(struct node *n);   /* the temps stay */
 
 /* --- node_choose.c --- */
 /* It may be possible to have it now. r: what is wanted, or NULL: not known. */

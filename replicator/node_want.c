@@ -218,6 +218,9 @@ static void done(struct node_job *j)
 
 	node_job_over(n);
 	n->tree_job = n->applying = false;
+	for (size_t i = 0; i < a->count; i++)
+		if (a->items[i].kept)
+			node_keep(n, a->wants[i].path, &a->wants[i].want, a->items[i].ready);
 	rc = index_begin(n->o.index, true, &t);
 	if (!rc) {
 		for (size_t i = 0; i < a->count && !rc; i++)
@@ -535,7 +538,7 @@ static int plan_content(struct node *n, struct index_txn *t, const char *path, s
 			return rc;
 	}
 	i->copy_from = w->copy_from;
-	return i->copy_from ? 0 : plan_fetch(n, t, path, r, i, ret);
+	return i->copy_from || node_kept_take(n, path, &r->known, i->ready) ? 0 : plan_fetch(n, t, path, r, i, ret);
 }
 
 /* --- links --- */
@@ -717,37 +720,19 @@ static int choose_one(void *user, const char *path, size_t len)
 	return rc ? rc : p == PLAN_ITEM ? NODE_CHOSEN : NODE_LATER;
 }
 
-static void run_release(struct node_job *j)
-{
-	struct apply_job *a = (struct apply_job *)(void *)j;
-	struct tree *t = a->n->o.tree;
-
-	for (size_t i = 0; i < a->count; i++)
-		if (a->items[i].ready[0])
-			t->remove_temp(t, a->items[i].ready);
-}
-
-static void done_release(struct node_job *j)
-{
-	struct node *n = ((struct apply_job *)(void *)j)->n;
-
-	node_job_over(n);
-	job_free(j);
-	node_pump(n);
-}
-
 /* What was chosen is kept by path no more, and is not applied: all that is wanted is gone through again. What was fetched for it goes. */
 static void not_chosen(struct node *n, struct apply_job *a)
 {
 	n->scan_wanted = true;
 	n->scanning_wanted = false; /* from the first on */
 	node_wake(n, node_now(n) + NODE_AGAIN_NS);
-	for (size_t i = 0; i < a->count; i++)
+	for (size_t i = 0; i < a->count; i++) {
 		if (a->wants[i].path)
 			node_intent_drop(n, a->wants[i].path);
-	a->j = (struct node_job){ run_release, done_release, job_free, NULL };
-	a->n = n;
-	node_submit(n, &a->j);
+		if (a->items[i].ready[0])
+			node_remove_temp(n, a->items[i].ready);
+	}
+	job_free(&a->j);
 }
 
 bool node_start_apply(struct node *n)
@@ -759,6 +744,7 @@ bool node_start_apply(struct node *n)
 
 	fetch_parts_due(n);
 	fetch_sweep(n->fetches);
+	node_kept_sweep(n);
 	if (!n->wanted) {
 		node_choose_free(n);
 		node_waits_over(n);

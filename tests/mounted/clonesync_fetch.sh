@@ -1,5 +1,5 @@
 #!/bin/bash
-# Sparse files stay sparse with the other members: fetched, gone on with after a kill, copied, changed.
+# What is fetched, and what is not: sparse files stay sparse with the other members (fetched, gone on with after a kill, copied, changed), and what cannot be put in place is not fetched again.
 # timeout: 120
 # sanitized: yes
 set -u
@@ -51,4 +51,17 @@ check "what is punched out of it goes" settled 30 0 1
 check "with the others as well" cmp "$W/tree-0/mixed" "$W/tree-1/mixed"
 small 1 mixed 1400
 ok $? "to the last block" "$(kib "$W/tree-1/mixed") KiB"
+
+# Somebody has it open: it is fetched once, however often it is tried
+head -c 1000000 /dev/urandom > "$W/tree-0/open"
+check "a file comes" settled 30 0 1
+exec 9<> "$W/tree-1/open"
+before=$(get 1 fetched_bytes)
+head -c 1000000 /dev/urandom > "$W/tree-0/open"
+check "while somebody has it open its new content is fetched" until_true 20 sh -c '[ "$("$1" status --json -s "$2" | jq .fetched_bytes)" -ge "$3" ]' - "$CLONESYNC" "$W/state-1" $((before + 1000000))
+sleep 3
+is "$(get 1 fetched_bytes) $(get 1 wanted)" "$((before + 1000000)) 1" "once, and waits"
+exec 9>&-
+check "it is put in place when that is over" settled 20 0 1
+is "$(get 1 fetched_bytes)" "$((before + 1000000))" "as it was fetched"
 tap_done
