@@ -40,6 +40,7 @@ static const struct {
 	{ ERR_CONFIG, EINVAL, "bad configuration" },
 	{ ERR_CRASHED, EIO, "the simulated machine crashed" },
 	{ ERR_READ_ONLY, EROFS, "the volume is read-only" },
+	{ ERR_NO_NAMES, EIO, "the name service does not answer (see nsswitch.conf): owners are not known" },
 };
 
 #define SYSTEM_CODES 256

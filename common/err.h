@@ -30,6 +30,7 @@ enum {
 	ERR_CONFIG = -10016,       /* a bad option, address or configuration line */
 	ERR_CRASHED = -10017,      /* simulation only: the machine this call ran on is gone */
 	ERR_READ_ONLY = -10018,    /* the volume is mounted read-only, or turned so after a failure */
+	ERR_NO_NAMES = -10019,     /* the name service could not say whether there is such a user or group: may be tried again */
 };
 
 /* The errno (positive) a system call should return for `code`; 0 for 0. */

@@ -17,7 +17,7 @@
 
 #define OWNERS_CACHED 64u
 
-struct owner { bool known; unsigned id; char name[ENTRY_OWNER_MAX + 1]; bool found; uint64_t until_s; };
+struct owner { bool known; unsigned id; char name[ENTRY_OWNER_MAX + 1]; bool found; int rc; uint64_t until_s; };
 
 struct posix_tree {
 	struct tree t;

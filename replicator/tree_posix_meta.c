@@ -17,7 +17,8 @@
 #include "tree_posix_impl.h"
 
 #define OWNER_VALID_S 60
-#define NSS_BYTES_MAX (1u << 20)
+#define OWNER_FAILED_S 5 /* a name service that is away may take long to say so: not asked again for each file */
+#define NSS_BYTES_MAX (64u << 20)
 #define XATTRS_MAX 256u
 
 /* --- owners --- */
@@ -30,7 +31,13 @@ static uint64_t now_s(void)
 	return (uint64_t)t.tv_sec;
 }
 
-/* Asks the name service. kind: 0 users, 1 groups. By id when name is NULL; *ret_found says whether there is one. */
+/* Is that an answer, or could it not be said? (getpwnam(3); where there is not even a file of names the C library says ENOENT.) */
+static bool answered(int kind, int rc)
+{
+	return rc == 0 || rc == ESRCH || (rc == ENOENT && access(kind == 0 ? "/etc/passwd" : "/etc/group", F_OK) != 0);
+}
+
+/* Asks the name service. kind: 0 users, 1 groups. By id when name is NULL; *ret_found says whether there is one. ERR_NO_NAMES: that is not known: an owner must not become somebody else's for that. */
 static int ask(int kind, const char *name, unsigned id, char *ret_name, unsigned *ret_id, bool *ret_found)
 {
 	for (size_t cap = 4096; cap <= NSS_BYTES_MAX; cap *= 4) {
@@ -57,9 +64,9 @@ static int ask(int kind, const char *name, unsigned id, char *ret_name, unsigned
 		}
 		free(b);
 		if (rc != ERANGE)
-			return 0; /* an error of the name service is no name */
+			return *ret_found || answered(kind, rc) ? 0 : ERR_NO_NAMES;
 	}
-	return 0;
+	return ERR_NO_NAMES;
 }
 
 static struct owner *slot_by_id(struct posix_tree *p, int kind, unsigned id)
@@ -77,20 +84,22 @@ static int name_of(struct posix_tree *p, int kind, unsigned id, char *ret)
 
 	pthread_mutex_lock(&p->owners_mu);
 	hit = o->known && o->id == id && o->until_s > now_s();
-	if (hit)
+	rc = hit ? o->rc : 0;
+	if (hit && !rc)
 		strcpy(ret, o->found ? o->name : "");
 	pthread_mutex_unlock(&p->owners_mu);
 	if (hit)
-		return 0;
-	rc = ask(kind, NULL, id, fresh.name, &got, &fresh.found);
-	if (rc)
 		return rc;
-	fresh.until_s = now_s() + OWNER_VALID_S;
-	strcpy(ret, fresh.found ? fresh.name : "");
+	fresh.rc = ask(kind, NULL, id, fresh.name, &got, &fresh.found);
+	if (fresh.rc == -ENOMEM)
+		return fresh.rc;
+	fresh.until_s = now_s() + (fresh.rc ? OWNER_FAILED_S : OWNER_VALID_S);
+	if (!fresh.rc)
+		strcpy(ret, fresh.found ? fresh.name : "");
 	pthread_mutex_lock(&p->owners_mu);
 	*o = fresh;
 	pthread_mutex_unlock(&p->owners_mu);
-	return 0;
+	return fresh.rc;
 }
 
 /* The id that an entry's owner has here. */

@@ -40,7 +40,7 @@ static void test_texts(void **state)
 	assert_string_equal(err_text(-ENOSPC), "no space left on device");
 	assert_string_equal(err_text(-EIO), "input/output error");
 	/* Every private code has a text of its own. */
-	for (int code = ERR_PARKED; code >= ERR_READ_ONLY; code--) {
+	for (int code = ERR_PARKED; code >= ERR_NO_NAMES; code--) {
 		const char *text = err_text(code);
 
 		assert_true(text[0] != '\0' && strcmp(text, "unknown error") != 0);
