@@ -71,9 +71,17 @@ void exchange_compare(struct node *n, struct node_peer *p)
 /* Of its process, and of whoever has its key. */
 static int said(struct node *n, struct node_peer *p, const struct vector *context)
 {
-	int rc = vector_join(&p->known, context);
+	int rc = node_context_add(&p->known, context, NODE_HEARD_MOST);
 
 	return rc ? rc : node_tombs_heard(n, p->key, context);
+}
+
+/* A frame of it was not taken in: a mark that is on its way already would say that it was. */
+static void break_off(struct node *n, struct node_peer *p, int rc)
+{
+	if (!p->broken && !p->down)
+		n->o.host->close(n->o.host, p->link, rc == -EPERM ? err_last() : err_text(rc));
+	p->broken = true;
 }
 
 /* All that was asked for is here. */
@@ -88,15 +96,18 @@ static void compared(struct node *n, struct node_peer *p)
 	rc = p->for_diff ? 0 : exchange_join(n, &p->context);
 	if (!rc && !p->for_diff)
 		rc = exchange_join(n, &p->early);
-	p->compared = true;
-	p->for_diff = false;
 	if (!rc)
-		rc = vector_join(&p->context, &p->early);
+		rc = node_context_add(&p->context, &p->early, NODE_HEARD_MOST);
 	if (!rc)
 		rc = said(n, p, &p->context);
-	p->early.count = 0;
-	if (rc)
+	if (rc) {
 		node_failed(n, rc);
+		break_off(n, p, rc);
+		return;
+	}
+	p->compared = true;
+	p->for_diff = false;
+	p->early.count = 0;
 	node_heard(n, p);
 	if (p->joined) { /* it answered before: what it has learned since counts */
 		p->joined = p->joining = false;
@@ -113,7 +124,7 @@ int exchange_join(struct node *n, const struct vector *context)
 	bool any = !rc && news.count;
 
 	if (any)
-		rc = vector_join(&n->context, &news);
+		rc = node_context_add(&n->context, &news, NODE_CONTEXT_MOST);
 	vector_free(&news);
 	if (rc || !any)
 		return rc;
@@ -281,14 +292,6 @@ static int keep_told(struct node *n, struct node_peer *p, const struct frame *f)
 	return 0;
 }
 
-/* A frame of it was not taken in: a mark that is on its way already would say that it was. */
-static void break_off(struct node *n, struct node_peer *p, int rc)
-{
-	if (!p->broken && !p->down)
-		n->o.host->close(n->o.host, p->link, err_text(rc));
-	p->broken = true;
-}
-
 static void free_told(struct told *k)
 {
 	while (k) {
@@ -370,7 +373,7 @@ static int take_mark(struct node *n, struct node_peer *p, const struct frame *f)
 	if (!rc && p->compared)
 		rc = exchange_join(n, &context);
 	if (!rc && (!p->compared || p->comparing))
-		rc = vector_join(&p->early, &context);
+		rc = node_context_add(&p->early, &context, NODE_HEARD_MOST);
 	if (!rc && p->compared)
 		rc = said(n, p, &context);
 	vector_free(&context);

@@ -70,6 +70,13 @@ int node_context_lacks(struct node *n, const struct vector *context, struct vect
 	return rc;
 }
 
+int node_context_add(struct vector *v, const struct vector *said, size_t most)
+{
+	int rc = vector_join_within(v, said, most);
+
+	return rc == -E2BIG ? err_set(-EPERM, "it sent what no member may send: that changes of more processes are known than there can have been (%zu)", said->count) : rc;
+}
+
 /* --- retiring --- */
 
 /*

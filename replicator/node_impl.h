@@ -24,6 +24,8 @@
 #define NODE_DEFER_NS 30000000000ull   /* a file that is open for ever is taken after this */
 #define NODE_INLINE_MOST (32u << 20)   /* bytes of announced contents kept until they are applied */
 #define NODE_WANT_KEEP 65536u          /* paths of what is wanted that are kept by path, of each kind */
+#define NODE_CONTEXT_MOST (VECTOR_MAX - 64u) /* elements that peers may bring ours to: it has to be written, and told, with those of our own starts */
+#define NODE_HEARD_MOST (4 * VECTOR_MAX) /* of what a peer has said that it knows, retired or not */
 #define NODE_HASH_APART (8u << 20)     /* bytes of a file that is read by a job of its own */
 #define NODE_INLINE_KEEP_NS 30000000000ull /* what nobody wanted for so long goes when there is no room */
 
@@ -274,6 +276,8 @@ int node_context_load(struct node *n, struct index_txn *t);
 /* Is this change known here? */
 bool node_covers(struct node *n, struct index_txn *t, const struct dot *d);
 bool node_knows(struct node *n, const struct dot *d); /* the same outside of a transaction */
+/* What a peer said is joined to *v. -EPERM, and nothing was: that has more elements then than there can be, it is to be dropped. */
+int node_context_add(struct vector *v, const struct vector *said, size_t most);
 /* What of a context is not known here. Beside no write transaction of another thread; *ret was initialised. */
 int node_context_lacks(struct node *n, const struct vector *context, struct vector *ret);
 void node_context_due(struct node *n);  /* cuts it, where it is long */

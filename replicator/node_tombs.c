@@ -61,7 +61,7 @@ int node_tombs_heard(struct node *n, const uint8_t *node, const struct vector *c
 		h->next = n->heard;
 		n->heard = h;
 	}
-	return vector_join(&h->context, context); /* marks do not say again what is retired */
+	return node_context_add(&h->context, context, NODE_HEARD_MOST); /* marks do not say again what is retired */
 }
 
 bool node_tombs_covered_by(const struct node *n, const uint8_t *node, const struct dot *d)

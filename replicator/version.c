@@ -107,6 +107,11 @@ int vector_raise(struct vector *v, const struct dot *d)
 
 int vector_join(struct vector *v, const struct vector *other)
 {
+	return vector_join_within(v, other, SIZE_MAX);
+}
+
+int vector_join_within(struct vector *v, const struct vector *other, size_t most)
+{
 	struct vector sum = VECTOR_INIT;
 	size_t i = 0, k = 0;
 	int rc;
@@ -128,6 +133,10 @@ int vector_join(struct vector *v, const struct vector *other)
 			i++;
 			k++;
 		}
+	}
+	if (sum.count > most) {
+		vector_free(&sum);
+		return -E2BIG;
 	}
 	free(v->dots);
 	*v = sum;

@@ -43,6 +43,8 @@ uint64_t vector_get(const struct vector *v, const uint8_t *inc);
 int vector_raise(struct vector *v, const struct dot *d);
 /* v = the larger of both, element by element. Unchanged on failure. */
 int vector_join(struct vector *v, const struct vector *other);
+/* The same, of what somebody else sent: -E2BIG, and unchanged, where it would have more elements than that. */
+int vector_join_within(struct vector *v, const struct vector *other, size_t most);
 /* v[d.inc] >= d.seq. A dot with seq 0 is covered by everything. */
 bool vector_covers(const struct vector *v, const struct dot *d);
 /* Every element of other is covered by v. */

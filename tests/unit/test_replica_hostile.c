@@ -546,10 +546,78 @@ static void what_differs(void **state)
 	assert_non_null(strstr(err_last(), "is not up"));
 }
 
+/* --- contexts --- */
+
+static void say_mark(struct hostile *o, unsigned who, uint32_t count)
+{
+	struct vector v = VECTOR_INIT;
+	struct buf b = BUF_INIT;
+	size_t start;
+
+	for (uint32_t i = 0; i < count; i++) {
+		struct dot d = { .seq = 1 };
+
+		memset(d.inc, (int)who, sizeof d.inc);
+		put_u32(d.inc, i);
+		assert_int_equal(vector_raise(&v, &d), 0);
+	}
+	frame_begin(&b, FRAME_MARK, &start);
+	frame_put_mark(&b, 1, &v);
+	frame_end(&b, start, true);
+	assert_int_equal(b.err, 0);
+	send_frame(o->link, &b);
+	vector_free(&v);
+}
+
+static void wait_compared(unsigned peers)
+{
+	struct host_member *m;
+	size_t count;
+
+	for (unsigned compared = 0; compared != peers; usleep(1000)) {
+		assert_int_equal(host_members(host, &m, &count), 0);
+		compared = 0;
+		for (size_t i = 0; i < count; i++)
+			compared += m[i].up && m[i].compared;
+		free(m);
+	}
+}
+
+/* Who says more than can be is dropped, before ours is more than can be written and told. The others go on. */
+static void contexts(void **state)
+{
+	static struct hostile o[3];
+	struct node_status s;
+
+	(void)state;
+	wait_quiet(0);
+	for (unsigned i = 0; i < 3; i++)
+		begin(&o[i], i);
+	wait_compared(3);
+	say_mark(&o[0], 1, VECTOR_MAX); /* alone too much, with what is our own */
+	while (!atomic_load(&o[0].no))
+		usleep(1000);
+	say_mark(&o[1], 2, 3000);
+	do
+		host_status(host, &s);
+	while (s.context < 3000 && !usleep(1000));
+	say_mark(&o[2], 3, 3000); /* too much with that */
+	while (!atomic_load(&o[2].no))
+		usleep(1000);
+	assert_int_equal(atomic_load(&o[1].downs), 0);
+	put("after", "x");
+	wait_quiet(1);
+	host_status(host, &s);
+	assert_int_equal(s.error, 0);
+	for (unsigned i = 0; i < 3; i++)
+		end(&o[i]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(what_no_member_may_send, setup, teardown), cmocka_unit_test_setup_teardown(what_differs, setup, teardown),
+		cmocka_unit_test_setup_teardown(contexts, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
