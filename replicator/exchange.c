@@ -428,7 +428,7 @@ int node_up(struct node *n, void *link, const struct frame_hello *h, struct node
 	memcpy(p->key, h->node, sizeof p->key);
 	memcpy(p->incarnation, h->incarnation, sizeof p->incarnation);
 	p->joining = h->joining;
-	p->clock_us = (int64_t)(h->wall_us - n->o.env->real_ns(n->o.env) / 1000);
+	node_clock_heard(n, p, h->wall_us);
 	p->sent = n->position;
 	p->next = n->peers;
 	n->peers = p;

@@ -269,6 +269,8 @@ static void set_alarm(struct node *n)
 		next = node_cuts_alarm(n);
 	if (serve_alarm(n) < next)
 		next = serve_alarm(n);
+	if (node_clocks_alarm(n) < next)
+		next = node_clocks_alarm(n);
 	if (n->context.count > n->o.context_keep && n->retire_ns > node_now(n) && n->retire_ns < next)
 		next = n->retire_ns;
 	if (!n->tree_job && node_judge_at(n) < next)
@@ -419,6 +421,7 @@ void node_pump(struct node *n)
 		node_context_due(n);
 		node_members_due(n);
 		node_tombs_due(n);
+		node_clocks_due(n);
 		serve_due(n);
 		if (!n->tree_job)
 			start_tree_job(n);

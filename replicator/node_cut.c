@@ -370,6 +370,7 @@ int node_cut_answered(struct node *n, struct node_peer *p, const struct frame *f
 
 	if (rc)
 		return rc;
+	node_clock_heard(n, p, cut.wall_us);
 	for (c = n->cuts; c && c->request != cut.request; c = c->next)
 		;
 	if (c && c->phase == NODE_CUT_ASKED && (c->waiting & (1ull << p->slot))) /* else one that was dropped */

@@ -75,7 +75,8 @@ struct node_peer {
 	uint8_t key[FRAME_NODE_BYTES], incarnation[INCARNATION_BYTES];
 	bool joining, joined;          /* so it said; that it is over, while we were comparing */
 	bool scanned;                  /* it has looked through its tree since it began: it asks for sums only then */
-	int64_t clock_us;              /* its wall clock less ours */
+	uint64_t wall_us, wall_at_ns;  /* its wall clock, and when it showed that, by our boot clock: ours may jump */
+	uint64_t clock_again_ns;       /* it is asked anew then */
 	uint64_t sent;                 /* all of our index up to this position went to it, or was there before it came */
 	bool sending;                  /* a job makes the next piece */
 	struct buf leaves;             /* that it has asked for, and that are not being sent: u16 each */
@@ -231,6 +232,11 @@ int node_version(struct node *n, struct index_txn *t, struct entry *e, const str
 /* The same. later: a stamp that the new one is behind of. made_us: when it was made, by our clock, if that was before now. */
 int node_version_behind(struct node *n, struct index_txn *t, struct entry *e, const struct entry *a, const struct entry *b, uint64_t later, uint64_t made_us);
 int node_tombstone(const struct entry *e, struct entry *ret); /* without version */
+/* Wall clocks of peers. */
+void node_clock_heard(struct node *n, struct node_peer *p, uint64_t wall_us); /* it shows that now */
+uint64_t node_clock_us(const struct node *n, const struct node_peer *p);      /* so that shows now */
+void node_clocks_due(struct node *n);  /* asks those that were not heard of for long */
+uint64_t node_clocks_alarm(const struct node *n);
 
 /* --- node_change.c --- */
 /* What lies on the disk by this record: NULL = nothing; a held tombstone is nothing. */

@@ -77,7 +77,7 @@ bool node_peer_status(const struct node *n, const uint8_t *node, struct node_pee
 	for (const struct node_peer *p = n->peers; p; p = p->next) {
 		if (memcmp(p->key, node, sizeof p->key) != 0)
 			continue;
-		*ret = (struct node_peer_status){ p->compared, p->joining, !p->scanned, p->clock_us, (p->get_ns + 999) / 1000 };
+		*ret = (struct node_peer_status){ p->compared, p->joining, !p->scanned, (int64_t)(node_clock_us(n, p) - n->o.env->real_ns(n->o.env) / 1000), (p->get_ns + 999) / 1000 };
 		return true;
 	}
 	return false;

@@ -1,5 +1,5 @@
 /*
- * node_version.c - the version of a change that is made here: its dot, its stamp, what it knows of.
+ * node_version.c - the version of a change that is made here: its dot, its stamp (by our clock, and the peers'), what it knows of.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +8,54 @@
 #include "stamp.h"
 
 #define CLOCKS_MAX 64u
+
+#define CLOCK_AGAIN_NS 600000000000ull
+
+/* --- clocks --- */
+
+void node_clock_heard(struct node *n, struct node_peer *p, uint64_t wall_us)
+{
+	p->wall_us = wall_us;
+	p->wall_at_ns = node_now(n);
+	p->clock_again_ns = p->wall_at_ns + CLOCK_AGAIN_NS;
+}
+
+/* By the boot clock, which never jumps: were it by our wall clock, one that is wrong would have all others' wrong with it. */
+uint64_t node_clock_us(const struct node *n, const struct node_peer *p)
+{
+	uint64_t since_us = (node_now(n) - p->wall_at_ns) / 1000;
+
+	return p->wall_us < UINT64_MAX - since_us ? p->wall_us + since_us : UINT64_MAX;
+}
+
+/* Theirs may be set while they are up. An answer about a cut tells of it; 0 is no cut's. */
+void node_clocks_due(struct node *n)
+{
+	for (struct node_peer *p = n->peers; p; p = p->next) {
+		struct buf b = BUF_INIT;
+		size_t start;
+
+		if (p->broken || node_now(n) < p->clock_again_ns)
+			continue;
+		p->clock_again_ns = node_now(n) + CLOCK_AGAIN_NS;
+		frame_begin(&b, FRAME_ASK_CUT, &start);
+		buf_u64(&b, 0);
+		frame_end(&b, start, false);
+		exchange_send(n, p, &b);
+	}
+}
+
+uint64_t node_clocks_alarm(const struct node *n)
+{
+	uint64_t next = UINT64_MAX;
+
+	for (const struct node_peer *p = n->peers; p; p = p->next)
+		if (!p->broken && p->clock_again_ns < next)
+			next = p->clock_again_ns;
+	return next;
+}
+
+/* --- versions --- */
 
 int node_version_behind(struct node *n, struct index_txn *t, struct entry *e, const struct entry *a, const struct entry *b, uint64_t later, uint64_t made_us)
 {
@@ -26,7 +74,7 @@ int node_version_behind(struct node *n, struct index_txn *t, struct entry *e, co
 	if (n->floor > parent) /* what was forgotten may have been about this path */
 		parent = n->floor;
 	for (struct node_peer *p = n->peers; p && count < CLOCKS_MAX; p = p->next)
-		clocks[count++] = now_us + (uint64_t)p->clock_us;
+		clocks[count++] = node_clock_us(n, p);
 	rc = a ? vector_join(&known, &a->known) : 0;
 	if (!rc && b)
 		rc = vector_join(&known, &b->known);

@@ -7,7 +7,7 @@
  *
  *     stamp = max(parent + 1, min(own clock, median of the peers' clocks + 1 s))
  *
- * so a clock that is hours ahead cannot win conflicts for hours, one that is behind still follows causality, and a stamp from
+ * where the peers' clocks are what they said, and our boot clock since: so a clock that is hours ahead cannot win conflicts for hours, one that is behind still follows causality, and a stamp from
  * far ahead is answered (parent + 1) but never becomes anybody's clock.
  */
 #ifndef CLONELOVE_STAMP_H

@@ -633,6 +633,8 @@ static const struct scene { const char *name; void (*play)(struct world *w); uns
 	{ "restored elsewhere while what took its place is looked at", restored_while_looked_at, 101 },
 	{ "restored elsewhere while what took its place is told of", restored_while_told, 101 },
 	{ "restored elsewhere while what took its place was not seen", restored_while_scanning, 101 },
+	{ "a clock that jumps ahead while connected", clock_jumps, 101 },
+	{ "a clock that was behind, and is set right", clock_set_right, 101 },
 	{ "a word about what is missing is about that alone", a_word_for_each_question, 50 },
 };
 

@@ -29,4 +29,8 @@ void restored_while_looked_at(struct world *w);
 void restored_while_told(struct world *w);
 void restored_while_scanning(struct world *w);
 
+/* --- scenes_clock.c --- */
+void clock_jumps(struct world *w);
+void clock_set_right(struct world *w);
+
 #endif

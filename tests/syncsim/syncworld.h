@@ -7,7 +7,7 @@
  *   user.c       users, and the ledger of what they wrote
  *   history.c    what happens to the machines
  *   check.c      what has to be so afterwards
- *   scenes.c     single histories, told step by step; scenes_ignore.c: of what is ignored; scenes_restored.c: of what comes back
+ *   scenes.c     single histories, told step by step; scenes_ignore.c: of what is ignored; scenes_restored.c: of what comes back; scenes_clock.c: of clocks
  *   sweep.c      single doings, and each call that they lead to fails in turn
  *   cut.c        what has to be so when a node says that it is in sync
  */

@@ -238,7 +238,7 @@ static void say_leaf(struct hostile *o, struct link *l, uint16_t leaf)
 
 static void say_cut(struct hostile *o, struct link *l, uint64_t request)
 {
-	struct frame_cut k = { .request = request, .context = VECTOR_INIT, .missing = o->missing };
+	struct frame_cut k = { .request = request, .context = VECTOR_INIT, .missing = o->missing, .wall_us = env_system()->real_ns(env_system()) / 1000 };
 	struct buf b = BUF_INIT;
 	size_t start;
 
