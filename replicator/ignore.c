@@ -273,19 +273,15 @@ void ignore_free(struct ignore *g)
 	free(g);
 }
 
-void ignore_hash(const struct ignore *g, uint8_t *ret)
+void ignore_text(const struct ignore *g, struct buf *out)
 {
-	uint8_t sum[HASH_BYTES] = { 0 };
-
 	for (size_t i = 0; i < g->count; i++) {
 		const struct pattern *t = &g->p[i];
-		uint8_t head[HASH_BYTES + 3];
 
-		memcpy(head, sum, HASH_BYTES);
-		head[HASH_BYTES] = t->back;
-		head[HASH_BYTES + 1] = t->dirs;
-		head[HASH_BYTES + 2] = t->rooted;
-		hash_blake2b2(head, sizeof head, t->text, strlen(t->text), sum);
+		buf_bytes(out, "!", t->back);
+		buf_bytes(out, "/", t->rooted); /* that of one with a slash in it says the same */
+		buf_bytes(out, t->text, strlen(t->text));
+		buf_bytes(out, "/", t->dirs);
+		buf_bytes(out, "\n", 1);
 	}
-	memcpy(ret, sum, HASH_BYTES);
 }

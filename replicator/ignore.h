@@ -15,7 +15,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "hash.h"
+#include "buf.h"
 
 struct ignore;
 
@@ -33,7 +33,7 @@ bool ignore_leaves_out(const struct ignore *g, const char *path, size_t len);
 bool ignore_needs_kind(const struct ignore *g);
 bool ignore_is_empty(const struct ignore *g);
 
-/* The same patterns, the same hash. ret: HASH_BYTES. */
-void ignore_hash(const struct ignore *g, uint8_t *ret);
+/* As a text that ignore_parse makes the same of: the same patterns, the same text. */
+void ignore_text(const struct ignore *g, struct buf *out);
 
 #endif

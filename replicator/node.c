@@ -784,6 +784,7 @@ void node_free(struct node *n)
 	node_cuts_free(n);
 	node_tombs_free(n);
 	index_set_ignore(n->o.index, NULL);
+	ignore_free(n->ignored);
 	vector_free(&n->context);
 	members_free(&n->members);
 	free(n);

@@ -360,8 +360,10 @@ static int found_stranger(struct node *n, struct index_txn *t, const char *path,
 	/* Nothing was believed to be here, and a peer's word of the path came before the scan did: it may well have been here all the time. */
 	bool late = n->scanning && !disk;
 
-	/* n->look_stale: nobody knows how old it is: what others know of the path wins, a deletion too. */
-	if ((!none && r->known.dot.seq && (n->power || n->look_stale || would_claim(n, r))) || (n->joining && (none || !r->known.dot.seq || late || (disk && !disk->dot.seq)))) {
+	/* It was ignored: nobody knows how old it is. What others know of the path wins, a deletion too. */
+	bool stale = n->look_stale || (!disk && !n->look_told && node_was_ignored(n, path, strlen(path)));
+
+	if ((!none && r->known.dot.seq && (n->power || stale || would_claim(n, r))) || (n->joining && (none || !r->known.dot.seq || late || (disk && !disk->dot.seq)))) {
 		unversion(e);
 		entry_raise_time(e, none || !r->known.dot.seq ? r->known.dir_s : 0, none || !r->known.dot.seq ? r->known.dir_ns : 0);
 		if (none || !r->known.dot.seq) {
@@ -373,6 +375,17 @@ static int found_stranger(struct node *n, struct index_txn *t, const char *path,
 		} else {
 			set_disk(r, e, st);
 		}
+		return index_put(t, path, strlen(path), r);
+	}
+	if (none && stale) { /* and should that be heard of yet: as in node_adopt */
+		int rc = node_version(n, t, e, NULL, NULL);
+
+		if (rc)
+			return rc;
+		e->stamp = 1;
+		take(&r->known, e);
+		r->held = true;
+		r->stat = *st;
 		return index_put(t, path, strlen(path), r);
 	}
 	return local_change(n, t, path, none, r, e, st, NULL, UINT64_MAX);

@@ -9,7 +9,8 @@
 #include "err.h"
 #include "node_impl.h"
 
-#define VALUE_IGNORE "ignore" /* by which rules records are left out: their hash, nothing where there are none; and a byte behind that until what they left out before was looked at */
+#define VALUE_IGNORE "ignore" /* by which rules records are left out: LOOKED or not, and their text; nothing where there are none */
+#define LOOKED 1u              /* what they leave out no more was looked at, all of it */
 
 /* --- the start --- */
 
@@ -73,24 +74,29 @@ static void drop_intents(struct node *n)
 
 static int put_rules(struct node *n, struct index_txn *t, bool looked)
 {
-	size_t len = n->o.ignore && !ignore_is_empty(n->o.ignore) ? HASH_BYTES : 0;
-	uint8_t value[HASH_BYTES + 1];
+	bool any = n->o.ignore && !ignore_is_empty(n->o.ignore);
+	struct buf value = BUF_INIT;
+	int rc;
 
-	if (len)
-		ignore_hash(n->o.ignore, value);
-	if (!looked)
-		value[len++] = 1;
-	return index_value_put(t, VALUE_IGNORE, len ? value : NULL, len);
+	buf_u8(&value, looked ? LOOKED : 0);
+	if (any)
+		ignore_text(n->o.ignore, &value);
+	rc = value.err ? value.err : index_value_put(t, VALUE_IGNORE, any || !looked ? value.data : NULL, value.len);
+	buf_free(&value);
+	return rc;
 }
 
 static bool same_rules(const struct node *n, const struct buf *was)
 {
-	uint8_t hash[HASH_BYTES];
+	struct buf now = BUF_INIT;
+	bool same;
 
-	if (!n->o.ignore || ignore_is_empty(n->o.ignore))
-		return !was->len;
-	ignore_hash(n->o.ignore, hash);
-	return was->len == sizeof hash && memcmp(was->data, hash, sizeof hash) == 0;
+	buf_u8(&now, LOOKED);
+	if (n->o.ignore)
+		ignore_text(n->o.ignore, &now);
+	same = now.len == 1 ? !was->len : !now.err && was->len == now.len && memcmp(was->data, now.data, now.len) == 0;
+	buf_free(&now);
+	return same;
 }
 
 int node_ignore_load(struct node *n, struct index_txn *t)
@@ -99,6 +105,8 @@ int node_ignore_load(struct node *n, struct index_txn *t)
 	int rc = index_value_get(t, VALUE_IGNORE, &was);
 	bool same = (!rc || rc == -ENOENT) && same_rules(n, &was);
 
+	if (!same && was.len) /* a start before this one that did not look through all: nobody knows what was left out before that */
+		n->ignored_any = was.data[0] != LOOKED || ignore_parse("the index", (const char *)was.data + 1, was.len - 1, &n->ignored);
 	buf_free(&was);
 	if (rc && rc != -ENOENT)
 		return rc;
@@ -115,6 +123,11 @@ int node_ignore_load(struct node *n, struct index_txn *t)
 int node_ignore_looked(struct node *n, struct index_txn *t)
 {
 	return n->turned ? put_rules(n, t, true) : 0;
+}
+
+bool node_was_ignored(const struct node *n, const char *path, size_t len)
+{
+	return n->turned && n->scanning && (n->ignored_any || ignore_leaves_out(n->ignored, path, len));
 }
 
 /* --- other names --- */

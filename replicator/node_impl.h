@@ -184,7 +184,9 @@ struct node {
 	bool look_told;                /* was told of by the watcher, */
 	enum node_missing look_word;   /* and this was said about it, */
 	bool turned;                   /* this process began with other rules about what is ignored */
-	bool look_stale;               /* and it was left out until this process began */
+	bool look_stale;               /* and what is being looked at was left out until this process began */
+	struct ignore *ignored;        /* the rules before; NULL: none, */
+	bool ignored_any;              /* or any: they are not known */
 	bool look_alone;               /* nothing else is to be looked at, nothing else was found gone with it */
 	bool releasing;                /* what is held back may go */
 	bool halted_missing;
@@ -292,6 +294,8 @@ void node_cut_known(const struct node *n, struct vector *known, const struct dot
 /* --- node_ignore.c --- */
 int node_ignore_load(struct node *n, struct index_txn *t); /* with everything else loaded, before anything is looked at */
 int node_ignore_looked(struct node *n, struct index_txn *t); /* the first scan is over */
+/* Was it left out until this process began, as far as is known? While the first scan goes on: then all that was has been looked at. */
+bool node_was_ignored(const struct node *n, const char *path, size_t len);
 int node_glance(struct node *n, const char *path, size_t len, uint64_t after_ns); /* something was done at an ignored path */
 int node_glanced(struct node *n, struct index_txn *t, const char *path, const struct tree_stat *st); /* NULL: nothing is there */
 /* A listing of a directory shows nothing but what is ignored, or not carried. */

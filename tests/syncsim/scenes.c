@@ -624,6 +624,7 @@ static const struct scene { const char *name; void (*play)(struct world *w); uns
 	{ "a start that ends in the middle of a big file", gone_on_with, 101 },
 	{ "told of more than there is room for, while it looks", told_while_looking, 101 },
 	{ "ignored, and not any more", ignored_and_not, 101 },
+	{ "ignored, and made elsewhere meanwhile", ignored_and_made_elsewhere, 101 },
 	{ "deleted, and ignored", deleted_and_ignored, 101 },
 	{ "ignored, in a directory that is to go", ignored_in_a_directory, 101 },
 	{ "ignored by all, in a directory that goes", all_ignore_it, 101 },

@@ -17,6 +17,7 @@ void expect_everywhere(struct world *w, uint32_t token, bool there, const char *
 
 /* --- scenes_ignore.c --- */
 void ignored_and_not(struct world *w);
+void ignored_and_made_elsewhere(struct world *w);
 void deleted_and_ignored(struct world *w);
 void ignored_in_a_directory(struct world *w);
 void all_ignore_it(struct world *w);

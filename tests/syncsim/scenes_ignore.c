@@ -45,6 +45,43 @@ void ignored_and_not(struct world *w)
 	check_end(w);
 }
 
+/*
+ * Nobody knew of it while it was ignored, and somebody else makes the path while its process does not run with other rules yet: that wins, a deletion too, and what lay there is in the trash. What
+ * was made at another path is news as ever.
+ */
+void ignored_and_made_elsewhere(struct world *w)
+{
+	struct machine *m = &w->m[0];
+	uint32_t mine, theirs, gone, beside;
+
+	boot_all(w);
+	user_put(&w->m[1], "g", 100);
+	user_dir(&w->m[1], "d");
+	ignore(m, RULES_F);
+	mine = user_put(m, "f", 100);
+	gone = user_put(m, "d/f", 100);
+	world_rest(w);
+	machine_stop(m);
+	machine_kill(m);
+	run_for(w, SECOND);
+	theirs = user_put(&w->m[1], "f", 100);
+	user_put(&w->m[1], "d/f", 100);
+	user_put(&w->m[1], "e", 100);
+	run_for(w, 3 * SECOND);
+	user_remove(&w->m[2], "d/f");
+	run_for(w, 3 * SECOND);
+	beside = user_put(m, "e", 100); /* later, while no process runs */
+	m->next_rules = RULES_NONE;
+	machine_boot(m);
+	world_rest(w);
+	expect_everywhere(w, theirs, true, "the others knew of it");
+	EXPECT(w, machine_has(m, mine, HAS_TRASH));
+	expect_everywhere(w, gone, false, "the others knew of its deletion");
+	EXPECT(w, machine_has(m, gone, HAS_TRASH));
+	expect_everywhere(w, beside, true, "it was not ignored, and is the later");
+	check_end(w);
+}
+
 /* Deleted where it is ignored, it is there for all others, and comes back; deleted for all others, it goes when it is ignored no more. */
 void deleted_and_ignored(struct world *w)
 {
