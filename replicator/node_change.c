@@ -528,6 +528,20 @@ static int has_parent(struct index_txn *t, const char *path, bool *ret)
 	return rc == -ENOENT ? 0 : rc;
 }
 
+static int look_above_first(struct node *n, const char *path, size_t len)
+{
+	size_t above = (size_t)(strrchr(path, '/') - path);
+	struct dirty *d = (struct dirty *)(void *)pathmap_get(&n->dirty, path, above);
+	int rc = d && d->failed ? 0 : node_look(n, path, above, false, false, 0); /* what cannot be looked at is no sooner for that */
+
+	if (!rc)
+		rc = node_look(n, path, len, false, true, 0);
+	d = rc ? NULL : (struct dirty *)(void *)pathmap_get(&n->dirty, path, len);
+	if (d)
+		d->inside = true;
+	return rc;
+}
+
 struct children { struct node *n; unsigned count, held, unasked; }; /* unasked: held, and nobody was asked about it */
 
 static int look_at_child(void *user, const char *path, size_t len, const struct index_record *r)
@@ -734,11 +748,8 @@ int node_found(struct node *n, struct index_txn *t, const char *path, struct exa
 	if (!rc && x->verdict == EXAMINE_CHANGED) {
 		rc = has_parent(t, path, &parent);
 		if (!rc && !parent) {
-			rc = node_look(n, path, (size_t)(strrchr(path, '/') - path), false, false, 0);
-			if (!rc)
-				rc = node_look(n, path, len, false, true, 0);
 			index_record_free(&r);
-			return rc;
+			return look_above_first(n, path, len);
 		}
 		r.young = x->young;
 		if (!rc)

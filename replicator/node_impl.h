@@ -40,6 +40,7 @@ struct dirty { /* a path to look at */
 	bool first;                    /* the first scan is to look at it */
 	bool held;                     /* it is gone, and nobody is told yet (node_missing.c) */
 	bool failed;                   /* it could not be looked at: tried again */
+	bool inside;                   /* it is in a directory that is not known of, and that has to be looked at first */
 	bool told;                     /* the watcher said so: if it is gone, it went just now */
 	enum node_missing word;        /* what an operator said, who was asked about this path; ASK: nobody was */
 };

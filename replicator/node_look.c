@@ -534,6 +534,23 @@ static int add(struct node *n, struct index_txn *t, struct look_job *l, struct d
 	return 0;
 }
 
+/* Nothing can come of looking at what is in a directory that is not known of, and cannot be looked at; and reading it may take long: it is its turn behind that. */
+static bool waits_for_dir(struct node *n, struct dirty *d)
+{
+	const char *slash = d->inside ? strrchr(d->at.path, '/') : NULL;
+	const struct dirty *dir = slash ? (const struct dirty *)(void *)pathmap_get(&n->dirty, d->at.path, (size_t)(slash - d->at.path)) : NULL;
+	uint64_t now = node_now(n);
+
+	if (!dir || (!dir->failed && !dir->inside))
+		return false;
+	d->due_ns = (dir->due_ns > now ? dir->due_ns : now) + NODE_AGAIN_NS;
+	if (d->first && !dir->first) { /* nor does the first scan wait for it any more */
+		d->first = false;
+		n->first_left--;
+	}
+	return true;
+}
+
 bool node_start_look(struct node *n)
 {
 	struct look_job *l = NULL;
@@ -543,7 +560,7 @@ bool node_start_look(struct node *n)
 
 	for (struct pathmap_item *i = n->dirty.first, *next; i && !rc && (!l || l->count < NODE_BATCH); i = next) {
 		next = i->next;
-		if (((struct dirty *)(void *)i)->due_ns > now)
+		if (((struct dirty *)(void *)i)->due_ns > now || waits_for_dir(n, (struct dirty *)(void *)i))
 			continue;
 		if (!l) {
 			l = calloc(1, sizeof *l);

@@ -123,10 +123,7 @@ static int change(struct node *n, struct members *next, const struct node_peer *
 	members_free(&n->members);
 	n->members = *next;
 	self = members_get(&n->members, n->o.node);
-	if (self && self->forgotten && !n->forgotten) {
-		n->forgotten = true;
-		n->alerts++;
-	}
+	n->forgotten |= self && self->forgotten;
 	for (struct node_peer *p = n->peers; p && !rc; p = p->next) {
 		const struct member *m = members_get(&n->members, p->key);
 

@@ -480,7 +480,6 @@ static int answer_lost(struct node *n, struct index_txn *t, const char *path, st
 	if (!rc)
 		rc = node_decide_over(n, t, path, strlen(path), r, &e, &after);
 	entry_free(&e);
-	n->alerts++;
 	if (!rc)
 		n->o.host->lost(n->o.host, path);
 	return rc;
