@@ -20,6 +20,7 @@ struct look {
 	struct index_record record;
 	struct examine_options o;
 	struct examine_hashed hashed;  /* o's, or not */
+	bool mounted;          /* deep: another file system is mounted there */
 	bool put_off;          /* the job had read enough before it came to this one */
 	uint64_t since_ns;
 	/* what came of it */
@@ -158,7 +159,8 @@ static void list_one(struct tree *t, struct look *k)
 		return;
 	k->rc = t->list(t, k->path, note_name, &k->names);
 	k->listed = !k->rc;
-	if (k->rc == -ENOTDIR || k->rc == -ENOENT || k->rc == -ELOOP)
+	k->mounted = k->rc == -EXDEV;
+	if (k->rc == -ENOTDIR || k->rc == -ENOENT || k->rc == -ELOOP || k->rc == -EXDEV)
 		k->rc = 0;
 }
 
@@ -400,6 +402,10 @@ static int conclude(struct node *n, struct index_txn *t, struct look *k)
 
 	if (k->rc == -ECANCELED) /* we stop: the next start's scan finds it */
 		return look_later(n, k, k->first, 0);
+	if (k->rc == -EXDEV) /* below a file system that is mounted in the tree: as it was, until that is gone */
+		return look_without(n, t, k, false);
+	if (k->mounted) /* it is not entered, and what it is mounted on stays, as it is known */
+		return node_found_kept(n, t, k->path);
 	if (k->rc) { /* what cannot be read keeps the scan from ending, but not for ever */
 		node_failed(n, k->rc);
 		rc = look_without(n, t, k, waits(n, k));
