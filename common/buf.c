@@ -41,9 +41,9 @@ int buf_reserve(struct buf *b, size_t more)
 	if (more > BUF_MAX_BYTES - b->len)
 		return b->err = -ENOMEM;
 	need = b->len + more;
-	cap = b->cap > BUF_FIRST_BYTES ? b->cap : BUF_FIRST_BYTES;
-	while (cap < need)
-		cap *= 2;
+	cap = b->cap ? 2 * b->cap : BUF_FIRST_BYTES;
+	if (cap < need)
+		cap = need;
 	data = realloc(b->data, cap);
 	if (data == NULL)
 		return b->err = -ENOMEM;

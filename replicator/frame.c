@@ -243,11 +243,16 @@ int frame_get_get(const struct frame *f, struct frame_get *ret)
 	return 0;
 }
 
-void frame_put_data(struct buf *out, const struct frame_data *d)
+void frame_put_data_head(struct buf *out, const struct frame_data *d)
 {
 	buf_u64(out, d->request);
 	buf_u8(out, (uint8_t)d->status);
 	buf_u32(out, d->length);
+}
+
+void frame_put_data(struct buf *out, const struct frame_data *d)
+{
+	frame_put_data_head(out, d);
 	if (d->status == FRAME_BYTES)
 		buf_bytes(out, d->bytes, d->length);
 }

@@ -17,6 +17,7 @@
 #define FRAME_MAX (4u << 20)            /* length field */
 #define FRAME_CONTENT_MAX 65536u        /* of a file inside its announcement */
 #define FRAME_PIECE_MAX (1u << 20)      /* of a GET */
+#define FRAME_DATA_HEAD_BYTES 13u
 #define FRAME_NODE_BYTES 32
 #define FRAME_SIGNATURE_BYTES 64
 #define FRAME_ID_BYTES 16
@@ -67,7 +68,12 @@ struct frame_cut { uint64_t request; struct vector context; struct sum root; uin
 
 /* --- the stream --- */
 
-struct frame { enum frame_type type; const uint8_t *body; size_t len; };
+struct frame {
+	enum frame_type type;
+	const uint8_t *body;
+	size_t len;
+	struct buf *whole; /* NULL, or: its body lies in there, and nothing else that anybody wants. Who needs it for longer may take the bytes, and leave an empty one */
+};
 
 /*
  * The frame at the start of [p, p + len): *ret_used bytes of it, 0 when more are needed. A body that is compressed is expanded into
@@ -89,6 +95,7 @@ void frame_put_mark(struct buf *out, uint64_t position, const struct vector *con
 void frame_put_sum(struct buf *out, struct sum s);
 void frame_put_get(struct buf *out, const struct frame_get *g);
 void frame_put_data(struct buf *out, const struct frame_data *d);
+void frame_put_data_head(struct buf *out, const struct frame_data *d);  /* what comes before its bytes, FRAME_DATA_HEAD_BYTES */
 void frame_put_cut(struct buf *out, const struct frame_cut *c);
 void frame_put_error(struct buf *out, uint16_t code, const char *text);
 

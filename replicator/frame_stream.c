@@ -30,6 +30,7 @@ static int expand(const uint8_t *p, size_t len, struct buf *scratch, struct fram
 	scratch->len = n;
 	ret->body = scratch->data;
 	ret->len = n;
+	ret->whole = scratch;
 	return 0;
 }
 
@@ -55,6 +56,7 @@ int frame_next(const uint8_t *p, size_t len, struct buf *scratch, struct frame *
 	f.type = (enum frame_type)p[4];
 	f.body = p + FRAME_HEAD_BYTES;
 	f.len = total - FRAME_HEAD_BYTES;
+	f.whole = NULL;
 	if (p[5] & FLAG_ZSTD)
 		rc = expand(f.body, f.len, scratch, &f);
 	if (rc)

@@ -17,6 +17,7 @@
 #define NO_ALARM UINT64_MAX
 #define TURN_NOTES 64u             /* that are heard before anything is started */
 #define FRAMES_MOST (64u << 20)    /* bytes of frames that wait for the core; then the hub does */
+#define TAKE_BYTES 65536u          /* frames so long are not copied */
 #define BLIND_AGAIN_NS 60000000000ull
 #define UNHEARD_SAY_S 60u                   /* so long something may wait for a member that joins or scans before that is said, */
 #define UNHEARD_AGAIN_NS 600000000000ull     /* and again */
@@ -29,16 +30,19 @@ static struct host *of(struct node_host *b) { return (struct host *)(void *)b; }
 
 struct note *host_note_new(enum note_kind kind, const void *bytes, size_t len)
 {
-	struct note *n = calloc(1, sizeof *n + len + 1);
+	struct note *n = malloc(sizeof *n + len + 1);
 
 	if (!n) {
 		logmsg(LOGMSG_ERROR, "out of memory");
 		abort(); /* a change or an answer that is not told would be lost for good */
 	}
+	memset(n, 0, sizeof *n);
 	n->kind = kind;
 	n->len = len;
+	n->body = n->bytes;
 	if (len)
 		memcpy(n->bytes, bytes, len);
+	n->bytes[len] = '\0';
 	return n;
 }
 
@@ -179,8 +183,15 @@ static void link_up(void *user, struct link *l, const struct frame_hello *hello)
 static int link_frame(void *user, struct link *l, const struct frame *f)
 {
 	struct host *h = user;
-	struct note *n = host_note_new(NOTE_FRAME, f->body, f->len);
+	bool take = f->whole && f->len >= TAKE_BYTES;
+	struct note *n = host_note_new(NOTE_FRAME, f->body, take ? 0 : f->len);
 
+	if (take) {
+		n->len = f->len;
+		n->body = f->body;
+		n->whole = *f->whole;
+		*f->whole = (struct buf)BUF_INIT;
+	}
 	n->p = link_user(l);
 	n->type = f->type;
 	pthread_mutex_lock(&h->mu);
@@ -631,6 +642,7 @@ static void drop_notes(struct host *h)
 		}
 		if (n->kind == NOTE_ASK)
 			answered(h, n->ask, true);
+		buf_free(&n->whole);
 		free(n);
 	}
 	h->notes_end = &h->notes;

@@ -15,12 +15,13 @@ void host_note_free(struct host *h, struct note *n)
 		pthread_cond_signal(&h->room);
 		pthread_mutex_unlock(&h->mu);
 	}
+	buf_free(&n->whole);
 	free(n);
 }
 
-void host_hear_frame(struct host *h, const struct note *n)
+void host_hear_frame(struct host *h, struct note *n)
 {
-	struct frame f = { n->type, n->bytes, n->len };
+	struct frame f = { n->type, n->body, n->len, n->whole.data ? &n->whole : NULL };
 	int rc = n->p->peer ? node_frame(h->node, n->p->peer, &f) : 0;
 
 	if (rc == -EPERM)

@@ -46,6 +46,8 @@ struct note { /* what the core is told */
 	bool deep, writing;
 	enum frame_type type;
 	size_t len;
+	const uint8_t *body;           /* a frame's: bytes, or in whole */
+	struct buf whole;
 	uint8_t bytes[];               /* a path; a frame's body; UP: our end's host */
 };
 
@@ -96,7 +98,7 @@ void host_tell_limit(struct host *h); /* are there watches enough for the tree? 
 void host_bad_peer(struct host *h, struct peer_link *p, const char *what); /* it is dropped for a while */
 
 /* --- host_frames.c --- */
-void host_hear_frame(struct host *h, const struct note *n);
+void host_hear_frame(struct host *h, struct note *n);
 bool host_hold(struct host *h, struct note *n);          /* it waits, and is not the caller's any more */
 void host_hear_held(struct host *h, unsigned *left);     /* as many as the node takes, and *left says; it says how many more then */
 void host_drop_held(struct host *h, struct peer_link *p);

@@ -24,8 +24,6 @@
 #define READS_AT_A_TIME 64 /* then others have their turn */
 #define WHY_PAUSED "it is paused by its operator"
 
-static void take_queue(struct link *l);
-
 void link_wake(struct link_hub *h)
 {
 	uint64_t one = 1;
@@ -88,7 +86,8 @@ static void destroy(struct link *l)
 		close(l->fd); /* epoll forgets it with that */
 	buf_free(&l->in);
 	buf_free(&l->scratch);
-	buf_free(&l->queue);
+	while (link_queue_take(l))
+		;
 	buf_free(&l->out);
 	free(l);
 }
@@ -109,6 +108,7 @@ struct link *link_new(struct link_hub *h, int fd, bool inbound, struct call *c)
 	l->since_ns = h->o.env->boot_ns(h->o.env);
 	/* Each try with the next of the keys: during a change the peer may have only one of them. */
 	l->key = c ? c->turn % keys_count(h->o.keys) : 0;
+	l->queue_end = &l->queue;
 	peer_name(l);
 	note_network(l);
 	link_tune(fd);
@@ -155,15 +155,15 @@ static int refuse_as(struct link *l, uint16_t code, const char *why)
 	size_t start;
 
 	fail(l, why);
-	pthread_mutex_lock(&l->hub->mu);
-	buf_bytes(&l->out, l->queue.data, l->queue.len); /* what was to be said before */
-	buf_reset(&l->queue);
-	pthread_mutex_unlock(&l->hub->mu);
+	while (link_write_out(l) > 0 && link_queue_take(l)) /* what was to be said before */
+		;
+	if (l->out_done < l->out.len)
+		return -ECONNABORTED; /* half a frame is out: another one would be none */
 	frame_begin(&l->out, FRAME_ERROR, &start);
 	frame_put_error(&l->out, code, why);
 	frame_end(&l->out, start, false);
-	for (int n = 1; !l->out.err && n > 0 && l->out_done < l->out.len; l->out_done += n > 0 ? (size_t)n : 0)
-		n = link_tls_write(l, l->out.data + l->out_done, l->out.len - l->out_done);
+	atomic_fetch_add(&l->queued, l->out.len - start);
+	(void)link_write_out(l);
 	return -ECONNABORTED;
 }
 
@@ -286,32 +286,47 @@ static int hand_on(struct link *l)
 	size_t used;
 	int rc;
 
-	while (l->state != LINK_CLOSING) {
+	while (l->state != LINK_CLOSING && l->in_done < l->in.len) {
 		rc = frame_next(l->in.data + l->in_done, l->in.len - l->in_done, &l->scratch, &f, &used);
 		if (rc)
 			return rc == -ENOMEM ? rc : refuse(l, "bytes that are no message");
 		if (!used)
 			break;
+		if (!f.whole && l->in_done == 0 && used == l->in.len)
+			f.whole = &l->in;
 		l->in_done += used;
 		rc = one_frame(l, &f);
 		if (rc)
 			return rc;
+		if (!l->in.data) /* it was taken */
+			l->in_done = 0;
 	}
+	if (!l->in_done)
+		return 0;
 	memmove(l->in.data, l->in.data + l->in_done, l->in.len - l->in_done);
 	l->in.len -= l->in_done;
 	l->in_done = 0;
 	return 0;
 }
 
+/* Room is made for so much. A long frame is read to its end and no further: so it is alone in its buffer, and need not be copied. */
+static size_t room_for(const struct link *l)
+{
+	size_t total = l->state == LINK_UP && l->in.len >= 4 ? 4 + (size_t)get_u32(l->in.data) : 0;
+
+	return total < l->in.len + LINK_READ_BYTES || total > 4 + FRAME_MAX ? LINK_READ_BYTES : total - l->in.len;
+}
+
 /* *ret_more: it stopped because others have their turn. */
 static int receive(struct link *l, bool *ret_more)
 {
 	for (unsigned i = 0; i < READS_AT_A_TIME; i++) {
+		size_t room = room_for(l);
 		int n;
 
-		if (buf_reserve(&l->in, LINK_READ_BYTES))
+		if (buf_reserve(&l->in, room))
 			return -ENOMEM;
-		n = link_tls_read(l, l->in.data + l->in.len, LINK_READ_BYTES);
+		n = link_tls_read(l, l->in.data + l->in.len, room);
 		if (n <= 0)
 			return n;
 		l->in.len += (size_t)n;
@@ -320,34 +335,6 @@ static int receive(struct link *l, bool *ret_more)
 			return n;
 	}
 	*ret_more = true;
-	return 0;
-}
-
-static int transmit(struct link *l)
-{
-	bool had = false;
-
-	for (;;) {
-		int n;
-
-		if (l->out_done == l->out.len) {
-			buf_reset(&l->out);
-			l->out_done = 0;
-			take_queue(l);
-			if (l->out.len == 0)
-				break;
-		}
-		had = true;
-		n = link_tls_write(l, l->out.data + l->out_done, l->out.len - l->out_done);
-		if (n < 0)
-			return n;
-		if (n == 0)
-			return 0;
-		l->out_done += (size_t)n;
-		atomic_fetch_sub(&l->queued, (size_t)n);
-	}
-	if (had && l->state == LINK_UP)
-		l->hub->o.events->drained(l->hub->o.user, l);
 	return 0;
 }
 
@@ -394,7 +381,7 @@ static int pump(struct link *l, uint32_t events, bool *ret_more)
 	if (!rc && !l->held && l->state >= LINK_GREETING && l->state < LINK_CLOSING)
 		rc = receive(l, ret_more);
 	if (!rc && l->state >= LINK_GREETING && l->state < LINK_CLOSING)
-		rc = transmit(l);
+		rc = link_transmit(l);
 	if (rc || l->state == LINK_CLOSING)
 		return rc ? rc : -ECONNABORTED;
 	if (l->state == LINK_CONNECTING || l->out.len > l->out_done || l->want_write)
@@ -417,16 +404,9 @@ int link_send(struct link *l, struct buf *b)
 		} else if (atomic_load(&l->queued) + len > LINK_QUEUE_MAX) {
 			rc = -ENOBUFS;
 			l->close_wanted = true;
-		} else if (l->queue.len == 0) {
-			struct buf empty = l->queue;
-
-			l->queue = *b;
-			*b = empty;
 		} else {
-			buf_bytes(&l->queue, b->data, len);
-			rc = l->queue.err;
-			if (rc)
-				l->close_wanted = true;
+			rc = link_queue_put(l, b);
+			l->close_wanted = rc != 0;
 		}
 		if (!rc)
 			atomic_fetch_add(&l->queued, len);
@@ -461,16 +441,6 @@ void link_close(struct link *l, const char *why)
 	}
 	pthread_mutex_unlock(&h->mu);
 	link_wake(h);
-}
-
-static void take_queue(struct link *l)
-{
-	struct buf empty = l->out;
-
-	pthread_mutex_lock(&l->hub->mu);
-	l->out = l->queue;
-	l->queue = empty;
-	pthread_mutex_unlock(&l->hub->mu);
 }
 
 const uint8_t *link_node(const struct link *l)
@@ -573,7 +543,7 @@ static int look_after(struct link *l, uint64_t now)
 	bool close_wanted, waiting;
 
 	pthread_mutex_lock(&l->hub->mu);
-	waiting = l->queue.len > 0 || l->hold != l->held;
+	waiting = l->queue || l->hold != l->held;
 	l->held = l->hold;
 	close_wanted = l->close_wanted;
 	memcpy(why, l->close_why, sizeof why);
@@ -671,7 +641,7 @@ static void *hub_main(void *arg)
 		more |= look_after_all(h);
 		if (more)
 			for (struct link *l = h->links; l; l = l->next)
-				if (l->state == LINK_UP && SSL_pending(l->ssl) > 0 && pump(l, 0, &more) < 0)
+				if (l->state == LINK_UP && SSL_has_pending(l->ssl) && pump(l, 0, &more) < 0)
 					l->state = LINK_CLOSING;
 	}
 	while (h->links) {

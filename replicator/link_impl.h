@@ -1,5 +1,5 @@
 /*
- * link_impl.h - the inside of links: link.c (hub, events), link_tls.c (TLS and its keys), link_call.c (addresses, calling).
+ * link_impl.h - the inside of links: link.c (hub, events), link_tls.c (TLS and its keys), link_call.c (addresses, calling), link_queue.c (what is to be sent).
  *
  * A link goes CONNECTING -> SHAKING -> GREETING -> UP -> (CLOSING) -> gone. All of it happens on the hub's thread, but for the send queue, which is
  * under the hub's mutex like the list of what to call. The mutex is held for pointer moves alone.
@@ -36,6 +36,11 @@ struct call { /* an address to call; in the hub's list. The hub's thread alone h
 	struct addrinfo *found;      /* mu: and found these (NULL: nothing) */
 };
 
+struct part { /* of a queue: whole frames */
+	struct part *next;
+	struct buf b;
+};
+
 struct link {
 	struct link *next;
 	struct link_hub *hub;
@@ -57,7 +62,7 @@ struct link {
 	bool want_write, want_read;  /* what TLS waits for */
 	bool held;                   /* nothing is read: what the thread knows of hold */
 	/* under the hub's mutex */
-	struct buf queue;
+	struct part *queue, **queue_end;
 	bool close_wanted, hold;
 	char close_why[256];
 	/* the hub's thread: what is being sent */
@@ -106,6 +111,12 @@ void link_call_ended(struct link *l); /* its call gets its next time */
 void link_call_free_all(struct link_hub *h); /* the hub's thread has ended; waits for the name service */
 
 void link_tune(int fd);
+
+/* --- link_queue.c --- */
+int link_queue_put(struct link *l, struct buf *b);   /* under mu. b is empty then, or has an error */
+bool link_queue_take(struct link *l);                /* the next of what waits becomes `out`, which is empty, or was sent; false: nothing waits. mu not held */
+int link_write_out(struct link *l);                  /* 1: all of `out` is written; 0: later; negative: the connection ended */
+int link_transmit(struct link *l);                   /* what can be sent now; 0, or negative: the connection ended */
 
 /* --- link.c --- */
 void link_wake(struct link_hub *h);

@@ -11,6 +11,8 @@
 #include "link_impl.h"
 
 static const unsigned char cipher_id[] = { 0x13, 0x01 }; /* TLS_AES_128_GCM_SHA256: an external PSK goes with SHA-256 (RFC 8446 4.2.11) */
+#define READ_BYTES 131072u
+
 static const char export_label[] = "EXPORTER-clonesync-1";
 
 /* A session that stands for the i-th key. */
@@ -65,6 +67,8 @@ static SSL_CTX *context(const SSL_METHOD *method)
 	SSL_CTX_set_min_proto_version(c, TLS1_3_VERSION);
 	SSL_CTX_set_ciphersuites(c, "TLS_AES_128_GCM_SHA256");
 	SSL_CTX_set_mode(c, SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+	SSL_CTX_set_read_ahead(c, 1); /* several records by one read(2): what is left over, SSL_has_pending tells */
+	SSL_CTX_set_default_read_buffer_len(c, READ_BYTES);
 	SSL_CTX_set_session_cache_mode(c, SSL_SESS_CACHE_OFF);
 	SSL_CTX_set_num_tickets(c, 0);
 	SSL_CTX_set_verify(c, SSL_VERIFY_NONE, NULL); /* the key is what proves a peer, and then its signature */

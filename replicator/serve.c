@@ -17,9 +17,10 @@ struct serve_job {
 	struct node *n;
 	struct node_peer *p;
 	struct frame_get g;
-	struct buf frame;
+	struct buf frame;      /* what is read is read into it: nothing is copied */
 	/* while looking for one that has it */
-	struct buf data;
+	size_t at;             /* of the bytes in the frame */
+	bool found;
 	unsigned tried;
 	struct buf stale;      /* paths that are not as recorded */
 };
@@ -31,7 +32,6 @@ static void job_free(struct node_job *j)
 	if (--s->p->refs == 0 && s->p->down)
 		exchange_free_peer(s->p);
 	buf_free(&s->frame);
-	buf_free(&s->data);
 	buf_free(&s->stale);
 	free(s);
 }
@@ -47,23 +47,20 @@ static int read_piece(struct serve_job *s, const char *path, const struct index_
 
 	if (rc)
 		return rc == -ENOENT || rc == -ENOTDIR || rc == -ELOOP || rc == -EINVAL ? 0 : rc;
-	buf_reset(&s->data);
 	rc = t->fstat(f, &st);
 	if (!rc && memcmp(&st.id, &r->stat, sizeof st.id) == 0) {
-		rc = buf_reserve(&s->data, s->g.length);
-		got = rc ? rc : t->read(f, s->data.data, s->g.length, s->g.offset);
+		rc = buf_reserve(&s->frame, s->at - s->frame.len + s->g.length);
+		got = rc ? rc : t->read(f, s->frame.data + s->at, s->g.length, s->g.offset);
 		if (got < 0)
 			rc = (int)got;
-		s->data.len = got < 0 ? 0 : (size_t)got;
 		if (!rc)
 			rc = t->fstat(f, &st);
-		if (!rc && (s->data.len != s->g.length || memcmp(&st.id, &r->stat, sizeof st.id) != 0))
-			s->data.len = 0;
+		s->found = !rc && (uint64_t)got == s->g.length && memcmp(&st.id, &r->stat, sizeof st.id) == 0;
 	}
 	t->close(f);
-	if (!rc && !s->data.len) /* not what the record says any more, if only in a link's time */
+	if (!rc && !s->found) /* not what the record says any more, if only in a link's time */
 		buf_str16(&s->stale, path, strlen(path));
-	return rc ? rc : s->data.len > 0;
+	return rc ? rc : s->found;
 }
 
 static int try_path(void *user, const char *path, size_t len, const struct index_record *r)
@@ -79,38 +76,43 @@ static int try_path(void *user, const char *path, size_t len, const struct index
 	return read_piece(s, text, r);
 }
 
-static bool all_zeros(const struct buf *b)
+static bool all_zeros(const uint8_t *p, size_t len)
 {
-	return b->len && b->data[0] == 0 && memcmp(b->data, b->data + 1, b->len - 1) == 0;
+	return len && p[0] == 0 && memcmp(p, p + 1, len - 1) == 0;
 }
 
 static void run(struct node_job *j)
 {
 	struct serve_job *s = (struct serve_job *)(void *)j;
 	struct frame_data d = { .request = s->g.request, .status = FRAME_GONE };
+	struct buf list = BUF_INIT;
 	struct index_txn *t;
 	size_t start;
 	int rc = index_begin(s->n->o.index, false, &t);
 
+	frame_begin(&s->frame, FRAME_DATA, &start);
+	s->at = start + FRAME_HEAD_BYTES + FRAME_DATA_HEAD_BYTES;
 	if (!rc && s->g.length == 0) {
-		rc = index_blocks_get(t, s->g.hash, &s->data);
+		rc = index_blocks_get(t, s->g.hash, &list);
 		rc = rc == -ENOENT ? 0 : rc ? rc : 1;
 	} else if (!rc) {
 		rc = index_with_hash(t, s->g.hash, try_path, s);
 	}
+	index_abort(t);
 	/* Gone is what is not in the index; what is there by the index and cannot be read, or is being changed, is not given up for lost. */
 	if (rc < 0 || (rc == 0 && s->tried))
 		d.status = FRAME_FAILED;
 	else if (rc == 1)
-		d.status = s->g.length && all_zeros(&s->data) ? FRAME_ZEROS : FRAME_BYTES;
-	index_abort(t);
-	if (rc == 1) {
-		d.length = (uint32_t)s->data.len;
-		d.bytes = s->data.data;
-	}
-	frame_begin(&s->frame, FRAME_DATA, &start);
-	frame_put_data(&s->frame, &d);
+		d.status = s->found && all_zeros(s->frame.data + s->at, s->g.length) ? FRAME_ZEROS : FRAME_BYTES;
+	if (rc == 1)
+		d.length = s->found ? s->g.length : (uint32_t)list.len;
+	frame_put_data_head(&s->frame, &d);
+	if (d.status == FRAME_BYTES && s->found)
+		s->frame.len += s->g.length;
+	else if (d.status == FRAME_BYTES)
+		buf_bytes(&s->frame, list.data, list.len);
 	frame_end(&s->frame, start, true);
+	buf_free(&list);
 }
 
 static void done(struct node_job *j)
@@ -128,7 +130,7 @@ static void done(struct node_job *j)
 		if (node_look(n, path, len, false, false, 0))
 			break;
 	}
-	if (!s->data.len && s->g.length)
+	if (!s->found && s->g.length)
 		rate_gave_back(&n->rate, s->g.length); /* it was not here */
 	if (!s->p->down && !s->frame.err)
 		n->o.host->send(n->o.host, s->p->link, &s->frame);

@@ -69,7 +69,7 @@ static void hello(void **state)
 	assert_true(text_is(g.cluster, "site") && text_is(g.name, "web-1") && text_is(g.address, "") && g.joining && g.wall_us == 5);
 	assert_true(memcmp(g.signature, h.signature, sizeof h.signature) == 0);
 	for (size_t len = 0; len < f.len; len++) {
-		struct frame cut = { f.type, f.body, len };
+		struct frame cut = { .type = f.type, .body = f.body, .len = len };
 
 		assert_int_not_equal(frame_get_hello(&cut, &g), 0);
 	}
@@ -79,7 +79,7 @@ static void hello(void **state)
 	((uint8_t *)(uintptr_t)f.body)[0] = 1;
 	((uint8_t *)(uintptr_t)f.body)[2] = 9;
 	buf_zero(&b, 3);
-	f = (struct frame){ FRAME_HELLO, b.data + FRAME_HEAD_BYTES, b.len - FRAME_HEAD_BYTES };
+	f = (struct frame){ .type = FRAME_HELLO, .body = b.data + FRAME_HEAD_BYTES, .len = b.len - FRAME_HEAD_BYTES };
 	assert_int_equal(frame_get_hello(&f, &g), 0);
 	b.data[FRAME_HEAD_BYTES + 2] = 1;
 	assert_int_equal(frame_get_hello(&f, &g), ERR_CORRUPT);
@@ -286,7 +286,7 @@ static void gets_and_data(void **state)
 	struct buf b = BUF_INIT;
 	struct frame_get g = { .request = 5, .size = 100, .offset = 90, .length = 10 }, gg;
 	struct frame_data d = { 5, FRAME_BYTES, 3, (const uint8_t *)"abc" }, dd;
-	struct frame f = { FRAME_GET, NULL, 0 };
+	struct frame f = { .type = FRAME_GET };
 
 	(void)state;
 	frame_put_get(&b, &g);
@@ -317,7 +317,7 @@ static void cuts_marks_errors(void **state)
 	struct dot d = { { 9 }, 12 };
 	struct vector v = VECTOR_INIT;
 	struct buf b = BUF_INIT;
-	struct frame f = { FRAME_CUT, NULL, 0 };
+	struct frame f = { .type = FRAME_CUT };
 	struct frame_text t;
 	struct cursor c;
 	uint64_t position;
