@@ -108,6 +108,8 @@ struct tree {
 	int (*notes_put)(struct tree *t, const void *p, size_t len);        /* in place of all; durable; after a crash these or the old ones */
 
 	/* --- durability --- */
+	/* The disk may begin to write this part: a hint, that makes a sync behind it shorter and says nothing of what became of it. May wait while the disk has enough to do. */
+	void (*begin_sync)(struct tree_file *f, uint64_t off, uint64_t len);
 	int (*sync_file)(struct tree_file *f);
 	int (*sync_dir)(struct tree *t, const char *path);     /* names in it; "" = the root */
 	/*

@@ -303,6 +303,11 @@ static void posix_close(struct tree_file *f)
 	free(f);
 }
 
+static void posix_begin_sync(struct tree_file *f, uint64_t off, uint64_t len)
+{
+	(void)sync_file_range(f->fd, (off_t)off, (off_t)len, SYNC_FILE_RANGE_WRITE);
+}
+
 static int posix_sync_file(struct tree_file *f)
 {
 	return fsync(f->fd) ? -errno : 0;
@@ -504,7 +509,7 @@ static int open_tree(const char *dir, bool ours, struct tree **ret)
 	p->root = p->corner = p->tmp = p->trash = -1;
 	p->t = (struct tree){ .stat = posix_stat, .list = posix_list, .describe = posix_describe, .open = posix_open,
 			      .open_temp = posix_open_temp, .fstat = posix_fstat, .read = posix_read, .data = posix_data, .quiet = posix_quiet,
-			      .still_quiet = posix_still_quiet, .close = posix_close, .sync_file = posix_sync_file, .sync_dir = posix_sync_dir,
+			      .still_quiet = posix_still_quiet, .close = posix_close, .begin_sync = posix_begin_sync, .sync_file = posix_sync_file, .sync_dir = posix_sync_dir,
 			      .alive = posix_alive, .token_get = posix_token_get, .token_put = posix_token_put, .free = posix_free };
 	posix_make_functions(&p->t);
 	posix_trash_functions(&p->t);
