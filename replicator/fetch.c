@@ -12,8 +12,8 @@
 #include <string.h>
 
 #include "err.h"
+#include "fetch_impl.h"
 #include "fetch_peer.h"
-#include "node_impl.h"
 
 #define BIG_MOST 16u                  /* files of more than one block that are fetched at a time, */
 #define SMALL_MOST (NODE_BATCH / 2)   /* others: as many as a job has room for, */
@@ -24,57 +24,6 @@
 #define WINDOW_MOST (12u << 20)
 #define WINDOW_ALL (24u << 20)
 #define GONE_AGAIN_NS 1000000000ull   /* a peer that did not have it is asked again */
-
-enum fetch_state { FETCH_LIST, FETCH_OPENING, FETCH_BLOCKS, FETCH_READY, FETCH_BROKEN };
-
-struct request {
-	struct request *next;
-	uint64_t id;
-	struct node_peer *peer;
-	unsigned slot;                 /* the peer's */
-	bool list;
-	uint32_t block;
-	struct buf got;                /* of the block */
-	bool writing;                  /* it is complete, a job writes it; the peer is of no matter any more */
-	uint64_t sent_ns;              /* the last GET, */
-	unsigned beside;               /* one of so many that the peer had */
-};
-
-struct fetch {
-	struct fetch *next;
-	struct node *n;
-	char *path;
-	struct entry want, old;
-	bool has_old;
-	enum fetch_state state;
-	int error;
-	uint64_t block;
-	uint32_t count, left;
-	struct buf list;
-	uint8_t *have;                 /* a byte for each block: 1 asked for, 2 there */
-	struct tree_file *file;
-	char temp[TREE_TEMP_MAX + 1];
-	struct request *requests;
-	unsigned window;               /* of them, */
-	uint64_t window_bytes;         /* and of what they are about */
-	uint32_t first;                /* no block before this one is to be asked for */
-	uint64_t gone;                 /* slots of peers that do not have it */
-	bool failed;                   /* one of them could not say */
-	uint64_t again_ns;             /* when they are asked again */
-	uint64_t stalled_ns;           /* since when nobody who is up has it; 0 */
-	unsigned turn, jobs;
-	bool dropped;
-};
-
-struct fetches {
-	struct node *n;
-	struct fetch *all;
-	size_t count[2];               /* big ones, small ones, */
-	uint64_t small_bytes;          /* and what those are */
-	uint64_t ids, window_bytes;
-	uint64_t swept;                /* at this position of the index all were wanted */
-	unsigned turn;
-};
 
 int fetches_new(struct node *n, struct fetches **ret)
 {
@@ -101,7 +50,7 @@ static uint64_t block_bytes(const struct fetch *f)
 	return f->count > 1 ? f->block : f->want.size;
 }
 
-static void request_free(struct fetch *f, struct request *q)
+void fetch_request_free(struct fetch *f, struct request *q)
 {
 	struct request **at = &f->requests;
 
@@ -116,10 +65,30 @@ static void request_free(struct fetch *f, struct request *q)
 	free(q);
 }
 
-static void fetch_free(struct fetch *f)
+uint64_t fetch_block_len(const struct fetch *f, uint32_t b)
+{
+	uint64_t left = f->want.size - b * f->block;
+
+	return left < f->block ? left : f->block;
+}
+
+void fetch_unask(struct fetch *f, uint32_t block)
+{
+	f->have[block] = 0;
+	if (block < f->first)
+		f->first = block;
+}
+
+void fetch_broken(struct fetch *f, int rc)
+{
+	f->state = FETCH_BROKEN;
+	f->error = rc;
+}
+
+void fetch_free(struct fetch *f)
 {
 	while (f->requests)
-		request_free(f, f->requests);
+		fetch_request_free(f, f->requests);
 	if (f->file)
 		f->n->o.tree->close(f->file);
 	entry_free(&f->want);
@@ -141,244 +110,6 @@ static void take_out(struct fetches *all, struct fetch *f)
 	all->small_bytes -= f->count == 1 ? f->want.size : 0;
 }
 
-/* --- jobs --- */
-
-struct fetch_job {
-	struct node_job j;
-	struct fetch *f;
-	struct request *q;             /* what is written; NULL: opening */
-	struct tree_file *file;        /* opening: what was opened. The fetch's own from done on: the core looks at that while this runs */
-	int rc;
-	struct buf old_list;
-};
-
-static void step(struct fetch *f);
-
-static void job_free(struct node_job *j)
-{
-	struct fetch_job *k = (struct fetch_job *)(void *)j;
-
-	if (k->file)
-		k->f->n->o.tree->close(k->file); /* nobody was told of it */
-	if (--k->f->jobs == 0 && k->f->dropped)
-		fetch_free(k->f);
-	buf_free(&k->old_list);
-	free(k);
-}
-
-static int submit(struct fetch *f, struct request *q, void (*run)(struct node_job *), void (*done)(struct node_job *))
-{
-	struct fetch_job *k = calloc(1, sizeof *k);
-
-	if (!k)
-		return -ENOMEM;
-	k->j = (struct node_job){ run, done, job_free, NULL };
-	k->f = f;
-	k->q = q;
-	f->jobs++;
-	node_submit(f->n, &k->j);
-	return 0;
-}
-
-static uint64_t block_len(const struct fetch *f, uint32_t b)
-{
-	uint64_t left = f->want.size - b * f->block;
-
-	return left < f->block ? left : f->block;
-}
-
-/* Does a file have the right block at its place? piece: has it then. */
-static bool has_block(struct fetch *f, struct tree_file *from, uint32_t b, uint8_t *piece)
-{
-	size_t len = (size_t)block_len(f, b);
-	int64_t got = f->n->o.tree->read(from, piece, len, b * f->block);
-	uint8_t h[HASH_BYTES];
-
-	if (got < 0 || (size_t)got != len)
-		return false;
-	hash_blake2b(piece, len, h);
-	return memcmp(h, f->list.data + b * HASH_BYTES, HASH_BYTES) == 0;
-}
-
-static void block_there(struct fetch *f, uint32_t b)
-{
-	f->have[b] = 2;
-	f->left--;
-}
-
-/* Blocks that our older version has at the same place, if it still has. */
-static int copy_blocks(struct fetch *f, struct tree_file *file, const struct buf *old_list)
-{
-	struct tree_file *old;
-	uint8_t *piece;
-	int rc = 0;
-
-	if (entry_block_bytes(f->old.size) != f->block || f->n->o.tree->open(f->n->o.tree, f->path, &old))
-		return 0;
-	piece = malloc((size_t)f->block);
-	for (uint32_t b = 0; piece && b < f->count && !rc; b++) {
-		size_t at = (size_t)b * HASH_BYTES;
-
-		if (f->have[b] || at + HASH_BYTES > old_list->len || memcmp(old_list->data + at, f->list.data + at, HASH_BYTES) != 0 || !has_block(f, old, b, piece))
-			continue;
-		rc = f->n->o.tree->write(file, piece, (size_t)block_len(f, b), b * f->block);
-		if (!rc)
-			block_there(f, b);
-	}
-	free(piece);
-	f->n->o.tree->close(old);
-	return rc;
-}
-
-/* What is there without being fetched: of what an earlier start has left a block whose bytes are right; and a hole, where there are to be zeros. */
-static void believe_blocks(struct fetch *f, struct tree_file *file, bool fresh)
-{
-	uint8_t *piece = fresh ? NULL : malloc((size_t)f->block), *zeros = fetch_part_zeros(f->list.data, f->count, f->want.size);
-	uint64_t data = fresh ? f->want.size : 0, end = data;
-
-	for (uint32_t b = 0; (piece || fresh) && zeros && b < f->count && !f->n->hurry; b++) {
-		uint64_t off = b * f->block;
-
-		if (end <= off && f->n->o.tree->data(file, off, &data, &end))
-			break;
-		if (data < off + block_len(f, b) ? has_block(f, file, b, piece) : zeros[b])
-			block_there(f, b);
-	}
-	free(piece);
-	free(zeros);
-}
-
-/* It is to be asked for again. */
-static void unask(struct fetch *f, uint32_t block)
-{
-	f->have[block] = 0;
-	if (block < f->first)
-		f->first = block;
-}
-
-static void run_open(struct node_job *j)
-{
-	struct fetch_job *k = (struct fetch_job *)(void *)j;
-	struct fetch *f = k->f;
-	struct index_txn *t;
-
-	bool fresh;
-
-	k->rc = f->count < 2 ? -ENOENT : fetch_part_take(f->n->o.tree, f->temp, f->want.size, &k->file);
-	fresh = k->rc == -ENOENT;
-	if (fresh)
-		k->rc = f->n->o.tree->make_file(f->n->o.tree, f->temp, f->want.size, &k->file);
-	if (!k->rc && f->count > 1)
-		believe_blocks(f, k->file, fresh);
-	if (k->rc || !f->has_old || !f->left || f->count < 2)
-		return;
-	if (index_begin(f->n->o.index, false, &t) == 0) {
-		if (index_blocks_get(t, f->old.hash, &k->old_list) == 0)
-			k->rc = copy_blocks(f, k->file, &k->old_list);
-		index_abort(t);
-	}
-}
-
-static void broken(struct fetch *f, int rc)
-{
-	f->state = FETCH_BROKEN;
-	f->error = rc;
-}
-
-static void check_ready(struct fetch *f)
-{
-	if (f->state != FETCH_BLOCKS || f->left || f->jobs)
-		return;
-	f->n->o.tree->close(f->file);
-	f->file = NULL;
-	f->state = FETCH_READY;
-	node_wait_over(f->n, f->path, strlen(f->path));
-	node_want_fetched(f->n, f->path, strlen(f->path));
-}
-
-static void run_remove(struct node_job *j)
-{
-	struct fetch_job *k = (struct fetch_job *)(void *)j;
-
-	k->f->n->o.tree->remove_temp(k->f->n->o.tree, k->f->temp);
-}
-
-static void done_remove(struct node_job *j)
-{
-	struct fetch_job *k = (struct fetch_job *)(void *)j;
-	struct node *n = k->f->n;
-
-	node_job_over(n);
-	job_free(j);
-	node_pump(n);
-}
-
-static void done_open(struct node_job *j)
-{
-	struct fetch_job *k = (struct fetch_job *)(void *)j;
-	struct fetch *f = k->f;
-	struct node *n = f->n;
-
-	node_job_over(n);
-	f->file = k->file;
-	k->file = NULL;
-	if (k->rc)
-		broken(f, k->rc);
-	else
-		f->state = FETCH_BLOCKS;
-	if (!f->dropped && !k->rc)
-		step(f);
-	else if (f->dropped && f->file) /* without memory for that the next start removes it */
-		(void)submit(f, NULL, run_remove, done_remove);
-	if (f->jobs == 1) {
-		f->jobs = 0;
-		check_ready(f);
-		f->jobs = 1;
-	}
-	job_free(j);
-	node_pump(n);
-}
-
-static bool block_right(const struct fetch *f, const struct request *q);
-
-static void run_write(struct node_job *j)
-{
-	struct fetch_job *k = (struct fetch_job *)(void *)j;
-	struct fetch *f = k->f;
-
-	k->rc = !block_right(f, k->q) ? -EILSEQ : f->n->o.tree->write(f->file, k->q->got.data, k->q->got.len, k->q->block * f->block);
-}
-
-static void done_write(struct node_job *j)
-{
-	struct fetch_job *k = (struct fetch_job *)(void *)j;
-	struct fetch *f = k->f;
-	struct node *n = f->n;
-
-	node_job_over(n);
-	if (k->rc == -EILSEQ) {
-		f->failed = true;
-		f->gone |= fetch_peer_bit(k->q->slot);
-		unask(f, k->q->block);
-	} else if (k->rc) {
-		broken(f, k->rc);
-	} else {
-		f->have[k->q->block] = 2;
-		f->left--;
-	}
-	request_free(f, k->q);
-	if (!f->dropped && f->state == FETCH_BLOCKS) {
-		step(f);
-		if (f->jobs == 1) {
-			f->jobs = 0;
-			check_ready(f);
-			f->jobs = 1;
-		}
-	}
-	job_free(j);
-	node_pump(n);
-}
-
 /* Nobody wants it any more; its temp goes, when its jobs are over (the one that makes it sees to that itself). */
 static void drop(struct fetches *all, struct fetch *f)
 {
@@ -388,10 +119,10 @@ static void drop(struct fetches *all, struct fetch *f)
 	f->dropped = true;
 	for (struct request *q = f->requests, *next; q; q = next) {
 		next = q->next;
-		if (!q->writing)
-			request_free(f, q);
+		if (!q->in_job)
+			fetch_request_free(f, q);
 	}
-	if (made && submit(f, NULL, run_remove, done_remove) == 0)
+	if (made && fetch_disk_remove(f) == 0)
 		return;
 	if (!f->jobs)
 		fetch_free(f);
@@ -406,7 +137,7 @@ static struct node_peer *next_peer(struct fetch *f)
 
 static int send_get(struct fetch *f, struct request *q)
 {
-	uint64_t off = q->list ? 0 : q->block * f->block, len = q->list ? 0 : block_len(f, q->block);
+	uint64_t off = q->list ? 0 : q->block * f->block, len = q->list ? 0 : fetch_block_len(f, q->block);
 	struct frame_get g = { .request = q->id, .size = f->want.size };
 	struct buf b = BUF_INIT;
 	size_t start;
@@ -463,7 +194,7 @@ static bool may_ask(const struct fetch *f)
 	return f->window == 0 || bytes <= WINDOW_BYTES || (bytes <= WINDOW_MOST && f->n->fetches->window_bytes + block_bytes(f) <= WINDOW_ALL);
 }
 
-static void step(struct fetch *f)
+void fetch_step(struct fetch *f)
 {
 	int rc = 0;
 
@@ -478,16 +209,6 @@ static void step(struct fetch *f)
 		f->again_ns = node_now(f->n) + GONE_AGAIN_NS;
 	if (rc == -ENOENT && !f->stalled_ns)
 		f->stalled_ns = node_now(f->n);
-}
-
-static int open_temp(struct fetch *f)
-{
-	f->state = FETCH_OPENING;
-	if (f->count < 2)
-		node_temp(f->n, 'f', f->temp);
-	else
-		fetch_part_name(f->n, f->want.hash, f->temp);
-	return submit(f, NULL, run_open, done_open);
 }
 
 static int begin(struct fetches *all, const char *path, const struct entry *want, const struct entry *old, struct fetch **ret)
@@ -523,9 +244,9 @@ static int begin(struct fetches *all, const char *path, const struct entry *want
 		index_abort(t);
 	}
 	if (f->state == FETCH_OPENING)
-		rc = open_temp(f);
+		rc = fetch_disk_open(f);
 	else
-		step(f);
+		fetch_step(f);
 	*ret = f;
 	return rc;
 }
@@ -593,7 +314,7 @@ int fetch_get(struct fetches *all, const char *path, const struct entry *want, c
 		f->gone = 0;
 		f->failed = false;
 		f->again_ns = 0;
-		step(f);
+		fetch_step(f);
 	}
 	return 0;
 }
@@ -656,52 +377,45 @@ static void take_list(struct fetch *f, const struct frame_data *d)
 		rc = node_commit(f->n, t, rc == -ENOENT ? 0 : rc); /* it is not wanted any more: the next sweep takes note */
 	}
 	if (!rc)
-		rc = open_temp(f);
+		rc = fetch_disk_open(f);
 	if (rc)
-		broken(f, rc);
-}
-
-/* Is a whole block what it should be? A file of one block has no list: its hash is that of its block's. */
-static bool block_right(const struct fetch *f, const struct request *q)
-{
-	uint8_t h[HASH_BYTES], outer[HASH_BYTES];
-
-	hash_blake2b(q->got.data, q->got.len, h);
-	if (f->count > 1)
-		return memcmp(h, f->list.data + q->block * HASH_BYTES, HASH_BYTES) == 0;
-	hash_blake2b(h, sizeof h, outer);
-	return memcmp(outer, f->want.hash, HASH_BYTES) == 0;
+		fetch_broken(f, rc);
 }
 
 /* 1: the request is not over. */
-static int take_piece(struct fetch *f, struct request *q, const struct frame_data *d)
+static int take_piece(struct fetch *f, struct request *q, const struct frame_data *d, struct buf *whole)
 {
-	uint64_t len = block_len(f, q->block);
+	uint64_t len = fetch_block_len(f, q->block);
 
 	if (d->length == 0 || d->length > len - q->got.len) {
 		f->failed = true;
 		return 0;
 	}
-	if (d->status == FRAME_BYTES)
-		buf_bytes(&q->got, d->bytes, d->length);
-	else
-		buf_zero(&q->got, d->length);
-	if (q->got.err) {
-		broken(f, q->got.err);
-		return 0;
-	}
 	f->n->fetched_bytes += d->length;
-	if (q->got.len < len) {
-		send_get(f, q);
-		return 1;
+	if (d->status == FRAME_BYTES && d->length == len && whole) { /* nothing is copied */
+		buf_free(&q->got);
+		q->got = *whole;
+		*whole = (struct buf)BUF_INIT;
+		q->bytes = d->bytes;
+	} else {
+		if (d->status == FRAME_BYTES)
+			buf_bytes(&q->got, d->bytes, d->length);
+		else
+			buf_zero(&q->got, d->length);
+		if (q->got.err) {
+			fetch_broken(f, q->got.err);
+			return 0;
+		}
+		if (q->got.len < len) {
+			send_get(f, q);
+			return 1;
+		}
+		q->bytes = q->got.data;
 	}
-	q->writing = true;
+	q->complete = true;
+	f->complete++;
 	request_answered(q);
-	if (submit(f, q, run_write, done_write)) {
-		q->writing = false;
-		broken(f, -ENOMEM);
-		return 0;
-	}
+	fetch_disk_write(f);
 	return 1;
 }
 
@@ -709,7 +423,7 @@ static struct request *find(struct fetches *all, uint64_t id, struct fetch **ret
 {
 	for (struct fetch *f = all->all; f; f = f->next)
 		for (struct request *q = f->requests; q; q = q->next)
-			if (q->id == id && !q->writing) {
+			if (q->id == id && !q->complete) {
 				*ret = f;
 				return q;
 			}
@@ -735,7 +449,7 @@ int fetch_data(struct fetches *all, struct node_peer *p, const struct frame *fr)
 			take_list(f, &d);
 			good = f->state != FETCH_LIST;
 			f->stalled_ns = good ? 0 : f->stalled_ns;
-		} else if (!q->list && take_piece(f, q, &d)) {
+		} else if (!q->list && take_piece(f, q, &d, fr->whole)) {
 			f->stalled_ns = 0;
 			return 0;
 		}
@@ -745,10 +459,10 @@ int fetch_data(struct fetches *all, struct node_peer *p, const struct frame *fr)
 	if (!good) {
 		f->gone |= fetch_peer_bit(p->slot);
 		if (!q->list)
-			unask(f, q->block);
+			fetch_unask(f, q->block);
 	}
-	request_free(f, q);
-	step(f);
+	fetch_request_free(f, q);
+	fetch_step(f);
 	return 0;
 }
 
@@ -756,7 +470,7 @@ void fetch_peer_up(struct fetches *all, struct node_peer *p)
 {
 	for (struct fetch *f = all->all; f; f = f->next) {
 		f->gone &= ~fetch_peer_bit(p->slot);
-		step(f);
+		fetch_step(f);
 	}
 }
 
@@ -765,7 +479,7 @@ void fetch_held(struct fetches *all, const uint8_t *hash, struct node_peer *p)
 	for (struct fetch *f = all->all; f; f = f->next)
 		if (memcmp(f->want.hash, hash, HASH_BYTES) == 0 && (f->gone & fetch_peer_bit(p->slot))) {
 			f->gone &= ~fetch_peer_bit(p->slot);
-			step(f);
+			fetch_step(f);
 		}
 }
 
@@ -775,13 +489,13 @@ void fetch_peer_down(struct fetches *all, struct node_peer *p)
 		f->gone &= ~fetch_peer_bit(p->slot);
 		for (struct request *q = f->requests, *next; q; q = next) {
 			next = q->next;
-			if (q->peer != p || q->writing)
+			if (q->peer != p || q->complete)
 				continue;
 			if (!q->list)
-				unask(f, q->block);
-			request_free(f, q);
+				fetch_unask(f, q->block);
+			fetch_request_free(f, q);
 		}
-		step(f);
+		fetch_step(f);
 	}
 }
 
