@@ -314,7 +314,7 @@ static size_t room_for(const struct link *l)
 {
 	size_t total = l->state == LINK_UP && l->in.len >= 4 ? 4 + (size_t)get_u32(l->in.data) : 0;
 
-	return total < l->in.len + LINK_READ_BYTES || total > 4 + FRAME_MAX ? LINK_READ_BYTES : total - l->in.len;
+	return total < LINK_READ_BYTES || total > 4 + FRAME_MAX ? LINK_READ_BYTES : total - l->in.len;
 }
 
 /* *ret_more: it stopped because others have their turn. */
@@ -625,7 +625,7 @@ static void *hub_main(void *arg)
 {
 	struct link_hub *h = arg;
 	struct epoll_event events[EVENTS];
-	bool more = false;
+	bool more = false, had; /* read ahead and not handed on: poll does not tell of that */
 
 	while (!stopping(h)) {
 		int due = link_call_due(h), n;
@@ -635,14 +635,17 @@ static void *hub_main(void *arg)
 		else if (h->strangers && (due < 0 || due > 1000))
 			due = 1000;
 		n = epoll_wait(h->epoll_fd, events, EVENTS, due);
+		had = more;
 		more = false;
 		serve(h, events, n, &more);
 		hear_of_pause(h);
 		more |= look_after_all(h);
-		if (more)
+		if (more || had)
 			for (struct link *l = h->links; l; l = l->next)
-				if (l->state == LINK_UP && SSL_has_pending(l->ssl) && pump(l, 0, &more) < 0)
+				if (l->state == LINK_UP && SSL_has_pending(l->ssl) && pump(l, 0, &more) < 0) {
 					l->state = LINK_CLOSING;
+					more = true; /* it is ended in the next round */
+				}
 	}
 	while (h->links) {
 		fail(h->links, "this node stops");

@@ -17,6 +17,7 @@
 
 #include <cmocka.h>
 
+#include "../lib/rng.h"
 #include "err.h"
 #include "link.h"
 #include "logmsg.h"
@@ -71,7 +72,7 @@ struct node {
 	pthread_mutex_t mu;
 	/* under mu */
 	struct link *last;         /* the newest that is up */
-	unsigned ups, downs, frames;
+	unsigned ups, downs, frames, taken;
 	size_t bytes;
 	char why[256];
 	const char *verdict;
@@ -245,6 +246,77 @@ static void frames_get_through(void **state)
 	stop(&a);
 	WAIT_FOR(&b, b.downs == 1);
 	stop(&b);
+}
+
+/* Takes the buffers of some of what comes, as the host does, and looks at each byte. */
+static int taking_frame(void *user, struct link *l, const struct frame *f)
+{
+	struct node *n = user;
+	struct buf taken = BUF_INIT;
+	struct frame_data d;
+	bool good = f->type == FRAME_DATA && !frame_get_data(f, &d);
+
+	(void)l;
+	if (!good)
+		return ERR_CORRUPT;
+	if (f->whole && d.request % 3) {
+		taken = *f->whole;
+		*f->whole = (struct buf)BUF_INIT;
+	}
+	for (uint32_t i = 0; i < d.length; i++)
+		good &= d.bytes[i] == (uint8_t)(d.request + (d.request % 2 ? i * i / 7 : 0));
+	pthread_mutex_lock(&n->mu);
+	good &= d.request == n->frames;
+	n->frames++;
+	n->bytes += d.length;
+	n->taken += taken.data != NULL;
+	pthread_mutex_unlock(&n->mu);
+	buf_free(&taken);
+	return good ? 0 : ERR_CORRUPT;
+}
+
+/* Long frames are read to their end and handed on in their buffers, short ones many at a time; whatever comes behind whatever, and however it is held up. */
+static void frames_of_any_length(void **state)
+{
+	static const uint32_t lengths[] = { 0, 1, 100, 16000, 65510, 65536, 65537, 131072, 200000, FRAME_PIECE_MAX - 1, FRAME_PIECE_MAX };
+	struct link_events taking = events;
+	struct node a, b;
+	uint8_t *bytes = malloc(FRAME_PIECE_MAX);
+	uint64_t rng = 5;
+	size_t sent = 0;
+
+	(void)state;
+	taking.frame = taking_frame;
+	start(&a, "a", key_a);
+	start_with(&b, "b", key_a, &taking);
+	call(&a, &b);
+	WAIT_FOR(&a, a.ups == 1);
+	WAIT_FOR(&b, b.ups == 1);
+	for (uint64_t k = 0; k < 150; k++) {
+		struct frame_data d = { k, FRAME_BYTES, lengths[rng_below(&rng, sizeof lengths / sizeof *lengths)], bytes };
+		struct buf f = BUF_INIT;
+		size_t at;
+
+		for (uint32_t i = 0; i < d.length; i++)
+			bytes[i] = (uint8_t)(k + (k % 2 ? i * i / 7 : 0));
+		frame_begin(&f, FRAME_DATA, &at);
+		frame_put_data(&f, &d);
+		frame_end(&f, at, rng_below(&rng, 2));
+		assert_int_equal(link_send(a.last, &f), 0);
+		buf_free(&f);
+		sent += d.length;
+		if (k % 10 == 0)
+			link_hold(b.last, k % 20 == 0);
+	}
+	link_hold(b.last, false);
+	WAIT_FOR(&b, b.frames == 150 || b.downs);
+	assert_string_equal(b.why, "");
+	assert_int_equal(b.bytes, sent);
+	assert_true(b.taken > 20);
+	assert_int_equal(b.downs, 0);
+	stop(&a);
+	stop(&b);
+	free(bytes);
 }
 
 static void keys_decide(void **state)
@@ -555,7 +627,7 @@ static void key_files(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(frames_get_through), cmocka_unit_test(keys_decide), cmocka_unit_test(one_link_between_two),
+		cmocka_unit_test(frames_get_through), cmocka_unit_test(frames_of_any_length), cmocka_unit_test(keys_decide), cmocka_unit_test(one_link_between_two),
 		cmocka_unit_test(no_judge), cmocka_unit_test(refused), cmocka_unit_test(nonsense_ends_it), cmocka_unit_test(who_does_not_read_is_dropped),
 		cmocka_unit_test(held), cmocka_unit_test(strangers), cmocka_unit_test(addresses), cmocka_unit_test(key_files),
 	};
