@@ -14,6 +14,7 @@
 #include "node_impl.h"
 
 #define SLOTS 64u
+#define TOLD_MOST 2048u /* records that are merged in one transaction: a larger one has more of the index in memory */
 
 /* --- in: comparing --- */
 
@@ -216,12 +217,13 @@ static int take_record(struct node *n, struct index_txn *t, struct node_peer *p,
 }
 
 /*
- * What was told is merged together: one transaction for all that came in a turn. A mark, and whatever else is said, comes after the records before it.
+ * What was told is merged together: one transaction for what came in a turn, or some. A mark, and whatever else is said, comes after the records before it.
  */
 struct told {
 	struct told *next;
 	struct node_peer *p;
 	bool leaf, last;
+	uint32_t count;
 	size_t len;
 	uint8_t body[];
 };
@@ -229,7 +231,8 @@ struct told {
 typedef int (*told_visit)(struct node *n, struct index_txn *t, struct node_peer *p, struct frame_record *r);
 
 /* Goes through the records of a frame. */
-static int read_told(const uint8_t *body, size_t len, bool leaf, unsigned *ret_last, struct node *n, struct index_txn *t, struct node_peer *p, told_visit visit)
+static int read_told(const uint8_t *body, size_t len, bool leaf, unsigned *ret_last, uint32_t *ret_count, struct node *n, struct index_txn *t, struct node_peer *p,
+		     told_visit visit)
 {
 	struct cursor c = cursor_make(body, len);
 	struct vector context = VECTOR_INIT;
@@ -260,6 +263,7 @@ static int read_told(const uint8_t *body, size_t len, bool leaf, unsigned *ret_l
 		vector_free(&context);
 	}
 	*ret_last = last;
+	*ret_count = count;
 	return rc ? rc : cursor_end(&c);
 }
 
@@ -269,7 +273,8 @@ static int keep_told(struct node *n, struct node_peer *p, const struct frame *f)
 	bool leaf = f->type == FRAME_LEAF;
 	struct told *k, **at = &n->told;
 	unsigned last;
-	int rc = read_told(f->body, f->len, leaf, &last, n, NULL, p, NULL);
+	uint32_t count;
+	int rc = read_told(f->body, f->len, leaf, &last, &count, n, NULL, p, NULL);
 
 	if (!rc && leaf && (!p->comparing || p->asked < p->told_leaves + last))
 		rc = ERR_CORRUPT;
@@ -282,7 +287,7 @@ static int keep_told(struct node *n, struct node_peer *p, const struct frame *f)
 	k = malloc(sizeof *k + f->len);
 	if (!k)
 		return -ENOMEM;
-	*k = (struct told){ .p = p, .leaf = leaf, .last = last, .len = f->len };
+	*k = (struct told){ .p = p, .leaf = leaf, .last = last, .count = count, .len = f->len };
 	memcpy(k->body, f->body, f->len);
 	p->told_leaves += last;
 	n->told_bytes += f->len;
@@ -302,29 +307,44 @@ static void free_told(struct told *k)
 	}
 }
 
-void exchange_take_told(struct node *n)
+/* Merges these frames in one transaction. */
+static int merge_told(struct node *n, struct told *all)
 {
-	struct told *all = n->told;
 	struct index_txn *t;
 	unsigned last;
+	uint32_t count;
 	bool scan;
-	int rc;
+	int rc = index_begin(n->o.index, true, &t);
 
-	if (!all)
-		return;
-	n->told = NULL;
-	n->told_bytes = 0;
-	rc = index_begin(n->o.index, true, &t);
-	if (!rc) {
-		for (struct told *k = all; k && !rc; k = k->next)
-			rc = k->p->broken ? 0 : read_told(k->body, k->len, k->leaf, &last, n, t, k->p, take_record);
-		scan = n->scan_wanted;
-		n->lazy = true;
-		rc = node_commit(n, t, rc);
-		n->lazy = false;
-		if (!rc)
-			n->scan_wanted = scan; /* node_merge has kept by path what is wanted */
-	}
+	if (rc)
+		return rc;
+	for (struct told *k = all; k && !rc; k = k->next)
+		rc = k->p->broken ? 0 : read_told(k->body, k->len, k->leaf, &last, &count, n, t, k->p, take_record);
+	scan = n->scan_wanted;
+	n->lazy = true;
+	rc = node_commit(n, t, rc);
+	n->lazy = false;
+	if (!rc)
+		n->scan_wanted = scan; /* node_merge has kept by path what is wanted */
+	return rc;
+}
+
+/* The first frames, as many as make one transaction. */
+static struct told *take_some(struct told **from)
+{
+	struct told *all = *from, *k = all;
+
+	for (uint64_t count = k->count; k->next && count + k->next->count <= TOLD_MOST; k = k->next)
+		count += k->next->count;
+	*from = k->next;
+	k->next = NULL;
+	return all;
+}
+
+static void take_told(struct node *n, struct told *all)
+{
+	int rc = merge_told(n, all);
+
 	for (struct told *k = all; k; k = k->next) {
 		k->p->told_leaves -= k->last;
 		if (rc)
@@ -336,6 +356,16 @@ void exchange_take_told(struct node *n)
 		if (k->last && !k->p->broken)
 			compared(n, k->p);
 	free_told(all);
+}
+
+void exchange_take_told(struct node *n)
+{
+	struct told *all = n->told;
+
+	n->told = NULL;
+	n->told_bytes = 0;
+	while (all)
+		take_told(n, take_some(&all));
 }
 
 /* It is down: what it told and was not merged is as what did not come. */
@@ -457,6 +487,7 @@ void node_down(struct node *n, struct node_peer *p)
 	n->lost_ns = node_now(n);
 	node_cuts_peer_down(n, p);
 	node_diff_down(n, p);
+	node_join_peer_down(n, p);
 	fetch_peer_down(n->fetches, p);
 	if (!p->refs)
 		exchange_free_peer(p);

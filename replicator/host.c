@@ -430,6 +430,7 @@ static void *core(void *arg)
 		}
 		scan_blind(h, now);
 		look_at_root(h, now);
+		host_tidy_memory(h, now);
 		publish_status(h);
 		say_unheard(h, now);
 		pthread_mutex_lock(&h->mu);
@@ -603,6 +604,7 @@ int host_start(const struct host_options *o, struct host **ret)
 
 	if (!h)
 		return -ENOMEM;
+	host_bound_memory();
 	h->base = (struct node_host){ submit, host_send, host_queued, host_close, wake_at, host_members_changed, lost };
 	h->notes_end = &h->notes;
 	h->seen_end = &h->seen;

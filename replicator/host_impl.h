@@ -70,7 +70,8 @@ struct host {
 	pthread_t core, workers[HOST_WORKERS];
 	unsigned worker_count;
 	bool core_started;
-	uint64_t alarm_ns, blind_ns, root_ns, unheard_say_ns; /* the core's */
+	uint64_t alarm_ns, blind_ns, root_ns, unheard_say_ns, tidy_ns; /* the core's */
+	long faults;                   /* that the process had when memory was given back last */
 	pthread_mutex_t mu;
 	pthread_cond_t told, work, room, answered;
 	struct note *notes, **notes_end;
@@ -103,6 +104,10 @@ bool host_hold(struct host *h, struct note *n);          /* it waits, and is not
 void host_hear_held(struct host *h, unsigned *left);     /* as many as the node takes, and *left says; it says how many more then */
 void host_drop_held(struct host *h, struct peer_link *p);
 void host_note_free(struct host *h, struct note *n);     /* and makes room for others, if it is a frame */
+
+/* --- host_memory.c --- */
+void host_bound_memory(void);                            /* before there are threads */
+void host_tidy_memory(struct host *h, uint64_t now);     /* the core's: what is not needed goes back to the kernel, now and then */
 
 /* --- host_pause.c --- */
 bool host_was_paused(const char *state_dir);             /* when its last process ended */

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -177,6 +178,41 @@ static int open_env(struct index *x, const char *dir, uint64_t map_bytes)
 	return index_raw_error(rc);
 }
 
+/* LMDB does not tell where it has mapped its file: proc_pid_maps(5) does. */
+static void find_map(struct index *x)
+{
+	char link[32], path[4096], line[4200];
+	unsigned long from;
+	int fd, at;
+	ssize_t n;
+	FILE *f;
+
+	if (mdb_env_get_fd(x->env, &fd))
+		return;
+	snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+	n = readlink(link, path, sizeof path - 1);
+	f = n > 0 ? fopen("/proc/self/maps", "re") : NULL;
+	if (!f)
+		return;
+	path[n] = '\0';
+	while (!x->map && fgets(line, sizeof line, f)) {
+		line[strcspn(line, "\n")] = '\0';
+		if (sscanf(line, "%lx-%*x %*s %*x %*s %*u %n", &from, &at) == 1 && strcmp(line + at, path) == 0)
+			x->map = (void *)from; /* NOLINT(performance-no-int-to-ptr) */
+	}
+	fclose(f);
+}
+
+void index_release(struct index *x)
+{
+	MDB_envinfo info;
+	MDB_stat st;
+
+	/* The mapping is shared and only read: LMDB writes to the file. So nothing is lost by it. */
+	if (x->map && !mdb_env_info(x->env, &info) && !mdb_env_stat(x->env, &st))
+		(void)madvise(x->map, (info.me_last_pgno + 1) * st.ms_psize, MADV_DONTNEED);
+}
+
 static int make_new(struct index *x, const uint8_t *random)
 {
 	struct index_txn *t;
@@ -240,6 +276,8 @@ int index_open(const char *dir, uint64_t map_bytes, const uint8_t *random, struc
 		rc = lock_dir(dir, &x->lock_fd);
 	if (!rc) {
 		rc = open_env(x, dir, map_bytes);
+		if (!rc)
+			find_map(x);
 		if (!rc)
 			rc = load(x, random, ret_new);
 		if (rc)

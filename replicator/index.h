@@ -60,6 +60,8 @@ void index_record_free(struct index_record *r); /* leaves an initialised one */
 int index_open(const char *dir, uint64_t map_bytes, const uint8_t *random, struct index **ret, bool *ret_new);
 void index_close(struct index *x);                 /* no transaction is open; NULL is fine */
 int index_sync(struct index *x);
+/* Pages of the file that were touched count as memory of this process: they do not any more, and stay in the kernel's cache. Beside any transaction, on any thread. */
+void index_release(struct index *x);
 const uint8_t *index_id(const struct index *x);    /* changes when positions start anew */
 const struct sums *index_sums(const struct index *x);
 

@@ -37,6 +37,7 @@ struct index {
 	struct sums *sums;
 	uint8_t id[INDEX_ID_BYTES];
 	const struct ignore *ignore;
+	void *map;                      /* of the file; NULL: not found */
 	int lock_fd;
 };
 

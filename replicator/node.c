@@ -20,7 +20,6 @@
 #define VALUE_TOKEN_NEXT "token.next"
 #define VALUE_BOOT "boot"         /* of the machine, when the tree was last scanned */
 #define VALUE_CLEAN "clean"       /* left in order */
-#define VALUE_JOINING "joining"
 #define VALUE_SEEN "seen"         /* when the last scan after a start that came to its end began, by the wall clock */
 
 uint64_t node_now(const struct node *n)
@@ -281,67 +280,6 @@ static void set_alarm(struct node *n)
 		node_wake(n, next);
 }
 
-/* --- joining --- */
-
-static void end_joining(struct node *n)
-{
-	struct index_txn *t;
-	int rc = index_begin(n->o.index, true, &t);
-
-	if (!rc)
-		rc = node_commit(n, t, index_value_put(t, VALUE_JOINING, NULL, 0));
-	if (rc) {
-		node_failed(n, rc);
-		n->join_again_ns = node_now(n) + NODE_AGAIN_MOST_NS;
-		return;
-	}
-	n->joining = false;
-	exchange_joined(n);
-}
-
-void node_heard(struct node *n, struct node_peer *p)
-{
-	bool left;
-
-	if (!n->joining || p->joining)
-		return;
-	if (node_adopt(n, p->odd, &left)) {
-		n->join_again_ns = node_now(n) + NODE_AGAIN_MOST_NS;
-		return;
-	}
-	if (left)
-		exchange_compare(n, p); /* of what has come since */
-	else
-		end_joining(n);
-}
-
-/* The index failed when one was heard: it is, once more. */
-static void join_again(struct node *n)
-{
-	if (!n->join_again_ns || n->join_again_ns > node_now(n))
-		return;
-	n->join_again_ns = 0;
-	for (struct node_peer *p = n->peers; p && n->joining; p = p->next)
-		if (p->compared && !p->joining)
-			exchange_compare(n, p);
-}
-
-/* When all members there are join at once, there is none to hear: the first of them is the one. */
-static void found_cluster(struct node *n)
-{
-	bool left;
-
-	if (!n->joining || n->scanning)
-		return;
-	for (struct node_peer *p = n->peers; p; p = p->next)
-		if (!p->joining || memcmp(p->key, n->o.node, sizeof p->key) < 0)
-			return;
-	if (!node_all_up(n, false) || n->tree_job)
-		return;
-	if (!node_adopt(n, NULL, &left))
-		end_joining(n);
-}
-
 /* --- running --- */
 
 static void end_scan(struct node *n)
@@ -429,8 +367,7 @@ void node_pump(struct node *n)
 		if (n->halted)
 			break;
 		end_scan(n);
-		found_cluster(n);
-		join_again(n);
+		node_join_go_on(n);
 		if (n->lazy_ns && node_now(n) - n->lazy_ns >= NODE_LAZY_NS)
 			n->lazy_ns = 0;
 		for (struct node_peer *p = n->peers; p; p = p->next)
@@ -466,7 +403,7 @@ void node_tick(struct node *n)
 
 bool node_idle(const struct node *n)
 {
-	if (!n->running || n->jobs || n->dirty.count || n->scanning)
+	if (!n->running || n->jobs || n->dirty.count || n->scanning || n->adopting)
 		return false;
 	for (struct node_peer *p = n->peers; p; p = p->next)
 		if (p->comparing || p->sending || p->answering || p->leaves.len || p->sent < n->position || !p->marked)
@@ -582,7 +519,7 @@ static int recognise(struct node *n, struct index_txn *t, const uint8_t *next)
 		n->joining = true;
 		rc = empty_index(t);
 	} else if (!n->o.new_index) {
-		n->joining = index_value_get(t, VALUE_JOINING, &b) == 0;
+		n->joining = index_value_get(t, NODE_VALUE_JOINING, &b) == 0;
 		if (!value_is(t, VALUE_CLEAN, "1", 1) && !value_is(t, VALUE_BOOT, n->o.boot, sizeof n->o.boot))
 			n->power = n->joining = true;
 	} else {
@@ -596,7 +533,7 @@ static int recognise(struct node *n, struct index_txn *t, const uint8_t *next)
 	if (!rc)
 		rc = index_value_put(t, VALUE_CLEAN, NULL, 0);
 	if (!rc && n->joining)
-		rc = index_value_put(t, VALUE_JOINING, "1", 1);
+		rc = index_value_put(t, NODE_VALUE_JOINING, "1", 1);
 	if (!rc)
 		rc = node_intents_get(n, t);
 	if (!rc)
@@ -681,6 +618,7 @@ int node_start(const struct node_options *o, struct node **ret)
 	if (!n->o.trash_keep_ns)
 		n->o.trash_keep_ns = TRASH_KEEP_NS;
 	n->scanning = n->scan_wanted = true;
+	n->list_most = 1;
 	n->began_ns = node_now(n);
 	rate_init(&n->rate, o->limit_rate, n->began_ns);
 	n->serve_end = &n->serve_first;

@@ -148,6 +148,10 @@ struct node {
 	uint64_t cut_requests;
 	uint64_t unheard_ns, unheard_last_ns; /* when something first could not be decided for want of a member that has looked through its tree; when last */
 	uint64_t join_again_ns;        /* who was heard is to be compared with again; 0 = nobody */
+	bool adopting;                 /* what has no version gets one: of the leaves that this peer was asked for, NULL: all; */
+	struct node_peer *adopt_from;
+	uint64_t adopt_after;          /* it goes on behind this position; */
+	bool adopt_left;               /* and of other leaves there was some */
 	uint64_t began_ns, lost_ns;    /* when this process began; when a peer went down last */
 	bool context_news, intent_news; /* not in the index yet */
 	/*
@@ -169,6 +173,8 @@ struct node {
 	bool scanning;                 /* the first scan is not over */
 	bool look_first;               /* what is to be looked at is so for the first scan */
 	uint64_t first_left;           /* paths that it has to look at yet */
+	size_t list_most;              /* directories that the next job may list, */
+	unsigned unlisted;             /* and jobs since one did (node_look.c) */
 	bool pumping, again, turn;     /* turn: nothing is started before its end */
 	bool looked;                   /* the last job looked: now it is the turn of one that applies, if there is one */
 	bool untimed;                  /* directories have another time than they should */
@@ -216,8 +222,13 @@ int node_look(struct node *n, const char *path, size_t len, bool deep, bool hash
 struct wait *node_wait(struct node *n, const char *path, size_t len, uint64_t after_ns); /* NULL without memory */
 void node_wait_over(struct node *n, const char *path, size_t len);
 void node_waits_over(struct node *n);  /* all of them */
+
+/* --- node_join.c --- */
+#define NODE_VALUE_JOINING "joining"
 /* The index of p was compared with ours to the end. */
 void node_heard(struct node *n, struct node_peer *p);
+void node_join_go_on(struct node *n);
+void node_join_peer_down(struct node *n, const struct node_peer *p);
 
 /* --- node_intent.c --- */
 #define NODE_VALUE_INTENTS "applying"
@@ -253,8 +264,6 @@ int node_merge(struct node *n, struct index_txn *t, const char *path, size_t len
 int node_decide_over(struct node *n, struct index_txn *t, const char *path, size_t len, struct index_record *r, struct entry *e,
 		     const struct entry *over); /* knowing `over`, and being later than it, in place of the newest */
 int node_decide(struct node *n, struct index_txn *t, const char *path, size_t len, struct index_record *r, struct entry *e);
-/* Records that have no version get one, those of asked leaves alone (a bitmap; NULL = all). *ret_left: others remain. */
-int node_adopt(struct node *n, const uint8_t *leaves, bool *ret_left);
 /* What was found at a path (node_look.c). */
 /* Files that had this inode, other than path, are looked at if they did not have this stat (NULL: in any case): what is done by one name is done by all. */
 int node_look_at_links(struct node *n, struct index_txn *t, const char *path, uint64_t ino, const struct index_stat *st);

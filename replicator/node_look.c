@@ -11,6 +11,7 @@
 #define SUSPECT_AGAIN_NS (2 * EXAMINE_SUSPECT_NS)
 #define ENOUGH 8u /* files that are nearly too big for it: so much is read by one job */
 #define TOGETHER 4u /* so many are synced by one call, where that is to be had */
+#define UNLISTED_MOST 8u /* so many jobs in a row may have no directory to list */
 
 struct look {
 	char *path;
@@ -335,6 +336,22 @@ static int conclude_listing(struct node *n, struct index_txn *t, struct look *k)
 	return rc;
 }
 
+/* Directories that had much to look at are listed one by one, others many at a time. */
+static int conclude_listings(struct node *n, struct index_txn *t, struct look_job *l)
+{
+	size_t before = n->dirty.count;
+	bool any = false;
+	int rc = 0;
+
+	for (size_t i = 0; i < l->count && !rc; i++) {
+		rc = conclude_listing(n, t, &l->looks[i]);
+		any |= l->looks[i].listed;
+	}
+	if (any)
+		n->list_most = n->dirty.count > before + n->o.batch ? 1 : n->list_most < NODE_BATCH ? 2 * n->list_most : NODE_BATCH;
+	return rc;
+}
+
 /* The longer it has been so, the later it is looked at again: not so late that it matters, and an event comes before that. */
 static uint64_t pause(const struct node *n, const struct look *k)
 {
@@ -464,8 +481,7 @@ static void done(struct node_job *j)
 	}
 	rc = index_begin(n->o.index, true, &t);
 	if (!rc) {
-		for (size_t i = 0; i < l->count && !rc; i++)
-			rc = conclude_listing(n, t, &l->looks[i]);
+		rc = conclude_listings(n, t, l);
 		n->look_alone = found_gone(l) == 1 && !any_put_off(l) && !node_look_is_due(n);
 		for (size_t i = 0; i < l->count && !rc; i++)
 			rc = conclude(n, t, &l->looks[i]);
@@ -557,25 +573,53 @@ static bool waits_for_dir(struct node *n, struct dirty *d)
 	return true;
 }
 
-bool node_start_look(struct node *n)
+/* Paths that are due, directories to list or others, until the job is full or `room` is. */
+static int choose(struct node *n, struct look_job *l, struct index_txn *t, uint64_t now, bool deep, size_t room)
 {
-	struct look_job *l = NULL;
-	struct index_txn *t = NULL;
-	uint64_t now = node_now(n);
 	int rc = 0;
 
-	for (struct pathmap_item *i = n->dirty.first, *next; i && !rc && (!l || l->count < NODE_BATCH); i = next) {
+	for (struct pathmap_item *i = n->dirty.first, *next; i && !rc && room && l->count < NODE_BATCH; i = next) {
+		struct dirty *d = (struct dirty *)(void *)i;
+
 		next = i->next;
-		if (((struct dirty *)(void *)i)->due_ns > now || waits_for_dir(n, (struct dirty *)(void *)i))
+		if (d->due_ns > now || d->deep != deep || waits_for_dir(n, d))
 			continue;
-		if (!l) {
-			l = calloc(1, sizeof *l);
-			rc = l ? index_begin(n->o.index, false, &t) : -ENOMEM;
-		}
-		if (!rc)
-			rc = add(n, t, l, (struct dirty *)(void *)i);
+		rc = add(n, t, l, d);
+		room--;
 	}
-	index_abort(t);
+	return rc;
+}
+
+/*
+ * What is in directories is looked at before others are listed, and no more of these at a time than seems good: else every path of a large tree would be dirty before
+ * the first one was looked at. But what is dirty all the time does not keep them from being listed.
+ */
+static int choose_all(struct node *n, struct look_job *l, struct index_txn *t)
+{
+	uint64_t now = node_now(n);
+	int rc = choose(n, l, t, now, false, n->unlisted < UNLISTED_MOST ? NODE_BATCH : NODE_BATCH - 1);
+	size_t before = l->count;
+
+	if (!rc)
+		rc = choose(n, l, t, now, true, n->unlisted < UNLISTED_MOST ? n->list_most : 1);
+	n->unlisted = l->count > before ? 0 : n->unlisted + 1;
+	return rc ? rc : choose(n, l, t, now, false, NODE_BATCH); /* other names, that those made dirty */
+}
+
+bool node_start_look(struct node *n)
+{
+	struct look_job *l;
+	struct index_txn *t;
+	int rc;
+
+	if (!node_look_is_due(n))
+		return false;
+	l = calloc(1, sizeof *l);
+	rc = l ? index_begin(n->o.index, false, &t) : -ENOMEM;
+	if (!rc) {
+		rc = choose_all(n, l, t);
+		index_abort(t);
+	}
 	if (rc)
 		node_failed(n, rc);
 	if (!l || !l->count) {

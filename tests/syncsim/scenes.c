@@ -205,6 +205,42 @@ static void a_word_for_each_question(struct world *w)
 		expect_everywhere(w, t[i], i >= 6, "what was asked about was deleted, and nothing else");
 }
 
+/* Of a large tree no more is kept in mind at a time than what is in some directories; what has no versions gets them a slice at a time, whoever dies between. */
+static void large_tree(struct world *w)
+{
+	enum { DIRS = 20, EACH = 30 };
+	struct machine *m = &w->m[0];
+	uint32_t t[DIRS * EACH];
+	uint64_t most = 0;
+	char path[24];
+
+	w->batch = 4;
+	boot_all(w);
+	machine_kill(m);
+	machine_forget_index(m);
+	for (unsigned d = 0; d < DIRS; d++) {
+		snprintf(path, sizeof path, "d%u", d);
+		user_dir(m, path);
+		for (unsigned i = 0; i < EACH; i++) {
+			snprintf(path, sizeof path, "d%u/f%u", d, i);
+			t[d * EACH + i] = user_put(m, path, 50);
+		}
+	}
+	machine_boot(m);
+	for (unsigned steps = 0; steps < 100000 && !w->violation[0] && !machine_has(&w->m[1], t[EACH], HAS_TREE); steps++) {
+		uint64_t dirty = status_of(m).dirty;
+
+		most = dirty > most ? dirty : most;
+		world_step(w);
+	}
+	EXPECT(w, most > 0 && most < 5 * EACH);
+	machine_kill(m); /* it may be in the middle of that */
+	machine_boot(m);
+	world_rest(w);
+	for (unsigned i = 0; i < DIRS * EACH; i++)
+		expect_everywhere(w, t[i], true, "nobody changed it");
+}
+
 /* Somebody was away, and uploads come all the time, more than it can put in place: what it missed gets there all the same, and so do they. Their names come first, where it counts. */
 static void uploads_outrun(struct world *w)
 {
@@ -610,6 +646,7 @@ static const struct scene { const char *name; void (*play)(struct world *w); uns
 	{ "gone, unseen, then edited elsewhere", gone_unseen_linked, 101 },
 	{ "gone while no process ran, then edited elsewhere", gone_while_stopped, 101 },
 	{ "one is told of as gone while a listing shows that all is", gone_beside_a_listing, 50 },
+	{ "a large tree without an index", large_tree, 101 },
 	{ "what was missed, while uploads outrun their member", uploads_outrun, 101 },
 	{ "what one alone has, while it scans", held_by_one_that_scans, 101 },
 	{ "more than is fetched at a time, of one that is away", holder_away, 101 },

@@ -444,6 +444,63 @@ static int stop_at_first(void *user, const char *path, size_t len, const struct 
 	return -ENOENT;
 }
 
+/* What the mapping of the index counts for as memory of this process. */
+static size_t mapped_kib(void)
+{
+	char line[512];
+	bool ours = false;
+	size_t kib = 0, n;
+	FILE *f = fopen("/proc/self/smaps", "r");
+
+	assert_non_null(f);
+	while (fgets(line, sizeof line, f)) {
+		if (strchr(line, '-') && strstr(line, "data.mdb"))
+			ours = true;
+		else if (ours && sscanf(line, "Rss: %zu kB", &n) == 1) {
+			kib += n;
+			ours = false;
+		}
+	}
+	fclose(f);
+	return kib;
+}
+
+static void memory_is_given_back(void **state)
+{
+	struct index_record r;
+	struct index_txn *t;
+	struct index *x;
+	char path[16];
+	bool is_new;
+
+	(void)state;
+	assert_int_equal(index_open(dir, MAP_BYTES, random_id, &x, &is_new), 0);
+	index_record_init(&r);
+	r.known.dot = (struct dot){ { 4 }, 9 };
+	r.known.stamp = 1;
+	r.held = true;
+	assert_int_equal(vector_raise(&r.known.known, &r.known.dot), 0);
+	assert_int_equal(index_begin(x, true, &t), 0);
+	for (unsigned i = 0; i < 5000; i++)
+		assert_int_equal(index_put(t, path, (size_t)sprintf(path, "n%u", i), &r), 0);
+	assert_int_equal(index_commit(t), 0);
+	for (unsigned round = 0; round < 2; round++) { /* it is as it was, behind that */
+		int visits = 0;
+
+		assert_int_equal(index_begin(x, false, &t), 0);
+		for (unsigned i = 0; i < 5000; i++)
+			visits += index_get(t, path, (size_t)sprintf(path, "n%u", i), &r) == 0 && r.known.dot.seq == 9;
+		assert_int_equal(visits, 5000);
+		assert_true(mapped_kib() > 500);
+		index_release(x); /* with a transaction that is open */
+		assert_true(mapped_kib() < 100);
+		assert_int_equal(index_get(t, "n77", 3, &r), 0);
+		index_abort(t);
+	}
+	index_record_free(&r);
+	index_close(x);
+}
+
 static void values_blocks_contexts(void **state)
 {
 	struct index *x, *second;
@@ -661,6 +718,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(values_blocks_contexts, setup, teardown),
 		cmocka_unit_test_setup_teardown(left_out, setup, teardown),
 		cmocka_unit_test_setup_teardown(full, setup, teardown),
+		cmocka_unit_test_setup_teardown(memory_is_given_back, setup, teardown),
 		cmocka_unit_test_setup_teardown(deep_paths, setup, teardown),
 	};
 
