@@ -142,7 +142,7 @@ static bool is_first(const struct node *n)
 	for (const struct node_peer *p = n->peers; p; p = p->next)
 		if (!p->joining || memcmp(p->key, n->o.node, sizeof p->key) < 0)
 			return false;
-	return node_all_up(n, false) && !n->tree_job;
+	return node_all_up(n, false);
 }
 
 void node_join_go_on(struct node *n)
@@ -155,6 +155,8 @@ void node_join_go_on(struct node *n)
 	if (!n->joining || n->scanning)
 		return;
 	if (!n->adopting || !n->adopt_from) {
+		if (n->tree_job) /* it is gone on with after that, from where it was */
+			return;
 		if (!is_first(n)) {
 			n->adopting = false;
 			return;
