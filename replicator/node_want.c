@@ -80,10 +80,7 @@ bool node_full(struct node *n)
 {
 	size_t half = n->o.inline_most / 2;
 
-	/*
-	 * A look counts as well: they take turns, and what is heard during one is applied no sooner. What was told in this turn is merged at its end, and then something is started: with
-	 * nothing under way one frame is taken in each turn.
-	 */
+	/* A look counts too, they take turns. What was told in this turn is merged at its end, and then something is started: with nothing under way one frame is taken in each turn. */
 	if ((!n->tree_job && !n->told_bytes) || n->announced_bytes + n->told_bytes < half)
 		return false;
 	drop_old(n);
