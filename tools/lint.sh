@@ -4,6 +4,7 @@
 #   direction    common <- s3 <- fs/volume <- fs/mount <- fs/cmd, common <- s3 <- replicator <- replicator/cmd,
 #                common <- s3 <- orchestrator <- orchestrator/cmd: nothing includes upwards
 #   headers      each compiles by itself, gcc and (where there) clang
+#   clang        where there, compiles everything without a warning
 #   shell        shellcheck
 #   docs         man pages against --help
 #   words        no work left as a comment, no path of a developer's machine
@@ -78,6 +79,15 @@ for cc in gcc clang; do
 	done
 	[ -z "$bad" ]; ok $? "each header compiles alone ($cc)" "$bad"
 done
+
+# --- all of it with clang: the build is gcc's
+if command -v clang >/dev/null; then
+	# shellcheck disable=SC2086 # flags are words
+	out=$(printf '%s\n' "${sources[@]}" | grep '\.c$' | xargs -P "$(nproc)" -n 8 clang $flags -DCLONELOVE_VERSION='"lint"' -DCMOCKA_DISABLE_DEPRECATION_WARNINGS -fsyntax-only 2>&1)
+	ok $? "clang has no warning" "$(grep -E 'error|warning' <<< "$out" | head -n 20)"
+else
+	skip "clang has no warning" "host: clang is not installed"
+fi
 
 # --- shell
 if command -v shellcheck >/dev/null; then
