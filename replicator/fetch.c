@@ -74,7 +74,7 @@ uint64_t fetch_block_len(const struct fetch *f, uint32_t b)
 
 void fetch_unask(struct fetch *f, uint32_t block)
 {
-	f->have[block] = 0;
+	f->have[block] &= (uint8_t)~FETCH_ASKED;
 	if (block < f->first)
 		f->first = block;
 }
@@ -160,6 +160,32 @@ static int send_get(struct fetch *f, struct request *q)
 	return rc;
 }
 
+static struct request *add_request(struct fetch *f)
+{
+	struct request *q = calloc(1, sizeof *q);
+
+	if (!q)
+		return NULL;
+	q->id = ++f->n->fetches->ids;
+	q->next = f->requests;
+	f->requests = q;
+	f->window++;
+	return q;
+}
+
+struct request *fetch_request_new(struct fetch *f, uint32_t block)
+{
+	struct request *q = add_request(f);
+
+	if (!q)
+		return NULL;
+	q->block = block;
+	f->window_bytes += block_bytes(f);
+	f->n->fetches->window_bytes += block_bytes(f);
+	f->have[block] |= FETCH_ASKED;
+	return q;
+}
+
 static int ask(struct fetch *f, bool list, uint32_t block)
 {
 	struct node_peer *p = next_peer(f);
@@ -167,23 +193,13 @@ static int ask(struct fetch *f, bool list, uint32_t block)
 
 	if (!p)
 		return -ENOENT;
-	q = calloc(1, sizeof *q);
+	q = list ? add_request(f) : fetch_request_new(f, block);
 	if (!q)
 		return -ENOMEM;
-	q->id = ++f->n->fetches->ids;
+	q->list = list;
 	q->peer = p;
 	q->slot = p->slot;
 	p->gets++;
-	q->list = list;
-	q->block = block;
-	q->next = f->requests;
-	f->requests = q;
-	f->window++;
-	if (!list) {
-		f->window_bytes += block_bytes(f);
-		f->n->fetches->window_bytes += block_bytes(f);
-		f->have[block] = 1;
-	}
 	return send_get(f, q); /* a failure is followed by the peer's going down, and that asks elsewhere */
 }
 
@@ -194,15 +210,27 @@ static bool may_ask(const struct fetch *f)
 	return f->window == 0 || bytes <= WINDOW_BYTES || (bytes <= WINDOW_MOST && f->n->fetches->window_bytes + block_bytes(f) <= WINDOW_ALL);
 }
 
+static int ask_block(struct fetch *f, uint32_t block)
+{
+	int rc = fetch_published_ask(f, block);
+
+	return rc == -ENOENT ? ask(f, false, block) : rc;
+}
+
+static bool settled(const struct fetch *f, uint32_t block)
+{
+	return f->have[block] & (FETCH_ASKED | FETCH_THERE);
+}
+
 void fetch_step(struct fetch *f)
 {
 	int rc = 0;
 
 	if (f->state == FETCH_LIST && !f->requests)
 		rc = ask(f, true, 0);
-	while (f->state == FETCH_BLOCKS && f->first < f->count && !rc && (f->have[f->first] || may_ask(f))) {
-		if (!f->have[f->first])
-			rc = ask(f, false, f->first);
+	while (f->state == FETCH_BLOCKS && f->first < f->count && !rc && (settled(f, f->first) || may_ask(f))) {
+		if (!settled(f, f->first))
+			rc = ask_block(f, f->first);
 		f->first += !rc;
 	}
 	if (rc == -ENOENT && !f->again_ns)
@@ -226,6 +254,7 @@ static int begin(struct fetches *all, const char *path, const struct entry *want
 	f->path = strdup(path);
 	f->have = calloc(f->count, 1);
 	f->has_old = old != NULL;
+	fetch_published_begin(f);
 	rc = f->path && f->have ? entry_copy(want, &f->want) : -ENOMEM;
 	if (!rc && old)
 		rc = entry_copy(old, &f->old);

@@ -2,7 +2,7 @@
  * fetch.h - contents from peers, block by block, each checked against the list of hashes, the list against the entry (DESIGN.md, "From cluster to disk").
  *
  * A fetch is of one content, for one path. It goes LIST (files of more than one block) -> BLOCKS -> READY; blocks that our older version has at the same place are
- * copied from there. It survives the loss of connections, and with several blocks the process's end (fetch_part.h); it asks every peer in turn; what a peer says not to hold is not asked of it again for a second.
+ * copied from there, others come from the published copy where there is one and it is right there (node.h, node_host), else from peers. It survives the loss of connections, and with several blocks the process's end (fetch_part.h); it asks every peer in turn; what a peer says not to hold is not asked of it again for a second.
  * Core's thread; disk is touched by jobs alone.
  */
 #ifndef CLONELOVE_FETCH_H

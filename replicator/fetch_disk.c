@@ -30,14 +30,19 @@ struct fetch_job {
 	bool flush;
 };
 
+void fetch_disk_gone(struct fetch *f)
+{
+	if (--f->jobs == 0 && f->dropped)
+		fetch_free(f);
+}
+
 static void job_free(struct node_job *j)
 {
 	struct fetch_job *k = (struct fetch_job *)(void *)j;
 
 	if (k->file)
 		k->f->n->o.tree->close(k->file); /* nobody was told of it */
-	if (--k->f->jobs == 0 && k->f->dropped)
-		fetch_free(k->f);
+	fetch_disk_gone(k->f);
 	buf_free(&k->old_list);
 	free(k);
 }
@@ -76,7 +81,7 @@ static bool has_block(struct fetch *f, struct tree_file *from, uint32_t b, uint8
 
 static void block_there(struct fetch *f, uint32_t b)
 {
-	f->have[b] = 2;
+	f->have[b] = FETCH_THERE;
 	f->left--;
 }
 
@@ -293,13 +298,16 @@ static void done_write(struct node_job *j)
 	for (unsigned i = 0; i < k->count; i++) {
 		struct request *q = k->q[i];
 
+		if (!k->rc && q->published)
+			fetch_published_judged(f, q->block, !k->wrong[i]);
 		if (!k->rc && k->wrong[i]) {
-			f->failed = true;
-			f->gone |= fetch_peer_bit(q->slot);
+			f->failed |= !q->published;
+			f->gone |= q->published ? 0 : fetch_peer_bit(q->slot);
 			fetch_unask(f, q->block);
 		} else if (!k->rc) {
-			f->have[q->block] = 2;
+			f->have[q->block] |= FETCH_THERE;
 			f->left--;
+			f->stalled_ns = 0;
 		}
 		fetch_request_free(f, q);
 	}

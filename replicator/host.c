@@ -13,6 +13,7 @@
 
 #include "err.h"
 #include "logmsg.h"
+#include "published.h"
 
 #define NO_ALARM UINT64_MAX
 #define TURN_NOTES 64u             /* that are heard before anything is started */
@@ -109,6 +110,20 @@ static void wake_at(struct node_host *b, uint64_t boot_ns)
 {
 	if (boot_ns < of(b)->alarm_ns)
 		of(b)->alarm_ns = boot_ns;
+}
+
+/* A thread of the store's, or whoever asked. */
+static void published_over(void *user, struct node_published *g)
+{
+	struct note *n = host_note_new(NOTE_JOB, NULL, 0);
+
+	n->job = &g->j;
+	tell(user, n);
+}
+
+static void get_published(struct node_host *b, struct node_published *g)
+{
+	published_get(of(b)->published, g, published_over, of(b));
 }
 
 /* --- workers --- */
@@ -605,7 +620,8 @@ int host_start(const struct host_options *o, struct host **ret)
 	if (!h)
 		return -ENOMEM;
 	host_bound_memory();
-	h->base = (struct node_host){ submit, host_send, host_queued, host_close, wake_at, host_members_changed, lost };
+	h->published = o->published;
+	h->base = (struct node_host){ submit, host_send, host_queued, host_close, wake_at, host_members_changed, lost, h->published ? get_published : NULL };
 	h->notes_end = &h->notes;
 	h->seen_end = &h->seen;
 	h->jobs_end = &h->jobs;
@@ -655,6 +671,8 @@ void host_stop(struct host *h)
 	if (!h)
 		return;
 	watch_stop(h->watch);
+	if (h->published)
+		published_cancel(h->published);
 	link_hub_stop(h->hub); /* every link is told to be down, and the core hears it */
 	pthread_mutex_lock(&h->mu);
 	h->stopping = true;

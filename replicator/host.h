@@ -18,6 +18,7 @@
 #define HOST_PEERS_MAX 63u
 
 struct host;
+struct published;
 
 struct host_options {
 	const char *dir;               /* the tree */
@@ -34,6 +35,7 @@ struct host_options {
 	uint64_t trash_most_bytes;     /* over that the oldest go earlier, but for what is younger than a day; 0 = no limit */
 	uint64_t limit_rate;           /* bytes of contents sent a second, to all together; 0 = no limit */
 	const char *ignore;            /* what is left alone: patterns (ignore.h), one a line; NULL = nothing. Other ones than last time hold from this start on */
+	struct published *published;   /* a copy that contents are got from before members are asked (published.h); NULL = none. Outlives the host, which cancels it at its end */
 	uint64_t index_map_bytes;      /* 0 = a terabyte: the most the index may grow to */
 };
 

@@ -83,6 +83,7 @@ struct host {
 	struct node_status status;
 	struct frame_hello hello;
 	struct ignore *ignore;         /* NULL: none */
+	struct published *published;   /* NULL: none */
 };
 
 /* --- host.c --- */

@@ -430,6 +430,7 @@ void node_status(struct node *n, struct node_status *ret)
 	ret->untimed = n->untimed;
 	ret->alerts = n->alerts;
 	ret->fetched_bytes = n->fetched_bytes;
+	ret->published_bytes = n->published_bytes;
 	ret->members = node_others(n);
 	ret->forgotten = n->forgotten;
 	ret->context = n->context.count;

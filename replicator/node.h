@@ -37,6 +37,20 @@ struct node_job {
 	struct node_job *next;             /* the host's */
 };
 
+/*
+ * Bytes of the published copy of a path (published.h), which may be anything. The host's from node_host.published on until it calls j.done, on the core, once what came of it is set; j.run is
+ * none.
+ */
+struct node_published {
+	struct node_job j;
+	const char *path;
+	uint64_t offset;
+	uint32_t length;
+	int rc;                            /* 0, or why there is nothing: any error */
+	uint8_t *bytes;                    /* malloc'd, the core's; NULL where rc is not 0 */
+	size_t len;                        /* of them: fewer than length where it ends before */
+};
+
 struct node_host {
 	/* Runs j->run, then calls j->done on the core; in any order. */
 	void (*submit)(struct node_host *h, struct node_job *j);
@@ -50,6 +64,8 @@ struct node_host {
 	void (*members)(struct node_host *h);
 	/* What a path was to have is held by nobody: it was given up, and what was there before is said again. For operators. */
 	void (*lost)(struct node_host *h, const char *path);
+	/* Gets bytes of the published copy; j.done is called later, never before this returns. NULL: there is no such copy. */
+	void (*published)(struct node_host *h, struct node_published *g);
 };
 
 #define NODE_CONTEXT_KEEP 256u
@@ -183,6 +199,7 @@ struct node_status {
 	uint64_t dirty, wanted, records, peers, compared; /* compared: peers whose index was compared with ours since they came up */
 	uint64_t wanted_bytes;     /* the sizes of the files that are wanted */
 	uint64_t fetched_bytes;    /* contents that came from peers since the start, announced ones too */
+	uint64_t published_bytes;  /* contents that were got from the published copy, and were right */
 	uint64_t alerts;           /* twins seen, and the like */
 	uint64_t context;          /* elements of the context */
 	uint64_t tombs_gone;       /* deletions that were forgotten since the start */

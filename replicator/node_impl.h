@@ -181,7 +181,7 @@ struct node {
 	uint64_t times_ns;             /* when to look after them again */
 	uint64_t wake_ns;
 	uint64_t alerts;
-	uint64_t fetched_bytes;
+	uint64_t fetched_bytes, published_bytes;
 	int error;                     /* the last; 0: all that failed has been done since */
 	uint64_t error_ns;             /* when that was */
 	/* node_missing.c */

@@ -2,7 +2,7 @@
  * cmd_join.c - clonesync join: an empty directory becomes what the cluster has, and only then it is said to be.
  *
  * It is a member while it runs, as clonesync run is, and goes in order when it is done; run goes on with what it left. What it comes from are all members that are up, the near ones
- * first (fetch.c). Done is: in sync as a cut (everything the members knew when that was asked is on the disk), and then the indexes compared with each of them, and nothing differs: the
+ * first (fetch.c), and before them a published copy where one is named (published.h): of that contents alone. Done is: in sync as a cut (everything the members knew when that was asked is on the disk), and then the indexes compared with each of them, and nothing differs: the
  * roots are equal, as of one moment. A file in the state directory says that a join is under way: with it, and only with it, a directory may have something in it, and the join goes on.
  */
 #include <dirent.h>
@@ -21,6 +21,7 @@
 #include "env.h"
 #include "err.h"
 #include "logmsg.h"
+#include "published.h"
 #include "run_options.h"
 #include "tree.h"
 
@@ -29,10 +30,11 @@
 #define RATE_NS 5000000000ull     /* over which a rate is taken */
 #define MARK "joining"
 
-enum { OPT_TIMEOUT = CMD_LONG(0), OPT_JSON };
+enum { OPT_TIMEOUT = CMD_LONG(0), OPT_JSON, OPT_FROM };
 
 static const struct cmd_option options[] = {
 	RUN_OPTIONS,
+	{ OPT_FROM, "from", "ADDRESS", "a copy of the directory, s3://bucket[/prefix] or file:///path: what is right of it is not asked of the members" },
 	{ OPT_TIMEOUT, "timeout", "S", "give up after so many seconds; the same call goes on with it" },
 	{ OPT_JSON, "json", NULL, "print JSON in the end" },
 };
@@ -52,6 +54,8 @@ static int take(void *user, int letter, const char *arg)
 
 	if (letter == OPT_JSON)
 		a->json = true;
+	else if (letter == OPT_FROM)
+		return run_override(&a->run, usage.program, "from", arg);
 	else if (letter == OPT_TIMEOUT)
 		return a->timeout = true, cmd_number(usage.program, "--timeout", arg, &a->timeout_s);
 	else
@@ -106,11 +110,13 @@ static int put_mark(const struct settings *s)
 
 /* --- how far it is --- */
 
-struct seen { uint64_t at_ns, bytes; };
+struct seen { uint64_t at_ns, bytes; }; /* all bytes that came */
 
 struct join {
 	const struct args *a;
 	struct host *host;
+	struct published *published;   /* NULL: none */
+	bool copied;                   /* there is one */
 	int stop_fd;
 	uint64_t begun_ns, said_ns;
 	struct seen past[2];           /* the rate is over the time since the older one */
@@ -120,15 +126,21 @@ struct join {
 	unsigned turn, members;
 };
 
+static uint64_t came(const struct node_status *s)
+{
+	return s->fetched_bytes + s->published_bytes;
+}
+
 static const char *left_text(const struct join *j, char *ret, size_t cap)
 {
 	const struct seen *since = &j->past[0];
 	const struct node_status *s = &j->status;
-	double passed = (double)(now_ns() - since->at_ns) / 1e9, rate = passed > 0 ? (double)(s->fetched_bytes - since->bytes) / passed : 0;
-	char bytes[CMD_TEXT], a_second[CMD_TEXT], left[CMD_TEXT], time[CMD_TEXT];
+	double passed = (double)(now_ns() - since->at_ns) / 1e9, rate = passed > 0 ? (double)(came(s) - since->bytes) / passed : 0;
+	char bytes[CMD_TEXT], copy[CMD_TEXT], a_second[CMD_TEXT], left[CMD_TEXT], time[CMD_TEXT];
 
-	snprintf(ret, cap, "joining: %" PRIu64 " of %" PRIu64 " paths, %s, %s/s, %s left, %s", s->records - s->wanted, s->records, cmd_bytes(s->fetched_bytes, bytes),
-		 cmd_bytes((uint64_t)rate, a_second), cmd_bytes(s->wanted_bytes, left), rate >= 1 && s->wanted ? cmd_seconds((double)s->wanted_bytes / rate, time) : "?");
+	snprintf(ret, cap, "joining: %" PRIu64 " of %" PRIu64 " paths, %s%s%s%s, %s/s, %s left, %s", s->records - s->wanted, s->records, cmd_bytes(came(s), bytes),
+		 j->copied ? " (" : "", j->copied ? cmd_bytes(s->published_bytes, copy) : "", j->copied ? " of the copy)" : "", cmd_bytes((uint64_t)rate, a_second),
+		 cmd_bytes(s->wanted_bytes, left), rate >= 1 && s->wanted ? cmd_seconds((double)s->wanted_bytes / rate, time) : "?");
 	return ret;
 }
 
@@ -140,7 +152,7 @@ static void show(struct join *j, const char *why)
 	host_status(j->host, &j->status);
 	if (now - j->past[1].at_ns >= RATE_NS) {
 		j->past[0] = j->past[1];
-		j->past[1] = (struct seen){ now, j->status.fetched_bytes };
+		j->past[1] = (struct seen){ now, came(&j->status) };
 	}
 	if (j->status.records && !j->status.joining)
 		left_text(j, text, sizeof j->said[0]);
@@ -251,14 +263,14 @@ static int go(struct join *j)
 
 static int done(const struct join *j)
 {
-	char root[40], bytes[CMD_TEXT], time[CMD_TEXT];
+	char root[40], bytes[CMD_TEXT], copy[CMD_TEXT], time[CMD_TEXT];
 	struct json_object *o;
 	double took = (double)(now_ns() - j->begun_ns) / 1e9;
 
 	snprintf(root, sizeof root, "%016" PRIx64 "%016" PRIx64, j->status.root.hi, j->status.root.lo);
 	if (!j->a->json) {
-		printf("the same as %u other members: %" PRIu64 " paths, %s came in %s, root %s\n", j->members, j->status.records, cmd_bytes(j->status.fetched_bytes, bytes),
-		       cmd_seconds(took, time), root);
+		printf("the same as %u other members: %" PRIu64 " paths, %s came%s%s%s in %s, root %s\n", j->members, j->status.records, cmd_bytes(came(&j->status), bytes),
+		       j->copied ? ", " : "", j->copied ? cmd_bytes(j->status.published_bytes, copy) : "", j->copied ? " of it of the copy," : "", cmd_seconds(took, time), root);
 		return cmd_flush(usage.program, CMD_OK);
 	}
 	o = json_object_new_object();
@@ -267,9 +279,21 @@ static int done(const struct join *j)
 		json_object_object_add(o, "members", json_object_new_int((int)j->members));
 		json_object_object_add(o, "records", json_object_new_uint64(j->status.records));
 		json_object_object_add(o, "fetched_bytes", json_object_new_uint64(j->status.fetched_bytes));
+		json_object_object_add(o, "copy_bytes", json_object_new_uint64(j->status.published_bytes));
 		json_object_object_add(o, "seconds", json_object_new_double(took));
 	}
 	return cmd_print_json(usage.program, o);
+}
+
+/* The copy, if one is named. That it is not there keeps nobody from joining. */
+static int open_copy(const struct settings *s, struct join *j)
+{
+	int rc = s->from ? published_open(s->from, env_system(), &j->published) : 0;
+
+	if (!rc || rc == ERR_CONFIG || rc == -ENOMEM)
+		return rc;
+	logmsg(LOGMSG_WARNING, "%s; all is asked of the members", err_last());
+	return 0;
 }
 
 /* *ret_code: once it is the same. */
@@ -287,7 +311,10 @@ static int join(const struct settings *s, const struct args *a, int *ret_code)
 		return j.stop_fd;
 	j.begun_ns = j.said_ns = now_ns();
 	j.past[0] = j.past[1] = (struct seen){ j.begun_ns, 0 };
-	rc = run_start(s, &j.host);
+	rc = open_copy(s, &j);
+	j.copied = j.published != NULL;
+	if (!rc)
+		rc = run_start(s, j.published, &j.host);
 	if (!rc && host_paused(j.host)) /* by a run of before: to join is to go on */
 		rc = host_pause(j.host, false);
 	if (!rc)
@@ -301,6 +328,7 @@ static int join(const struct settings *s, const struct args *a, int *ret_code)
 	if (!rc)
 		host_status(j.host, &j.status);
 	host_stop(j.host);
+	published_close(j.published);
 	daemon_stop_catch(false);
 	daemon_stop_close();
 	if (!rc && unlink(mark))

@@ -85,7 +85,7 @@ static int run(const struct settings *s)
 	stop_fd = run_prepare(s, rights);
 	if (stop_fd < 0)
 		return stop_fd;
-	rc = run_start(s, &host);
+	rc = run_start(s, NULL, &host);
 	if (!rc)
 		rc = daemon_stop_catch(true);
 	if (!rc)

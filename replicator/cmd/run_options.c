@@ -142,11 +142,11 @@ int run_prepare(const struct settings *s, char *ret_rights)
 	return rc ? rc : daemon_stop_open();
 }
 
-int run_start(const struct settings *s, struct host **ret)
+int run_start(const struct settings *s, struct published *published, struct host **ret)
 {
 	struct host_options o = {
 		.dir = s->tree, .state_dir = s->state_dir, .cluster_key_file = s->cluster_key_file, .listen = s->listen,
-		.peers = (const char *const *)s->peers, .peer_count = s->peer_count, .name = s->name, .address = s->address, .ignore = s->ignore,
+		.peers = (const char *const *)s->peers, .peer_count = s->peer_count, .name = s->name, .address = s->address, .ignore = s->ignore, .published = published,
 	};
 	struct progress bar = PROGRESS_INIT;
 	int rc = set_limits(s, &o);

@@ -39,8 +39,8 @@ int run_override(struct run_args *a, const char *program, const char *name, cons
 int run_settle(const struct run_args *a, const char *dir, struct settings *s);
 /* What a process does to itself before its first thread: rights (caps.h has the text's size), signals. The descriptor that is readable once an end was asked for, or an error. */
 int run_prepare(const struct settings *s, char *ret_rights);
-/* Starts it, what was prepared is ready; shown on a terminal. */
-int run_start(const struct settings *s, struct host **ret);
+/* Starts it, what was prepared is ready; shown on a terminal. published: host.h's. */
+int run_start(const struct settings *s, struct published *published, struct host **ret);
 /* Exit code of a failure, said: 4 where the cluster has forgotten this member. */
 int run_fail(const char *program, int rc);
 

@@ -28,6 +28,7 @@ static const struct setting { const char *name; size_t at; } known[] = {
 	{ "trash_most_bytes", offsetof(struct settings, trash_most_bytes) },
 	{ "missing_percent", offsetof(struct settings, missing_percent) },
 	{ "limit_rate", offsetof(struct settings, limit_rate) },
+	{ "from", offsetof(struct settings, from) },
 	{ "ignore", SIZE_MAX },
 };
 

@@ -426,6 +426,7 @@ int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_r
 	w->hash_apart = world_chance(w, 300) ? 1 + world_random(w, 300) : 0;
 	w->inline_most = world_chance(w, 300) ? 1 + world_random(w, 1000) : 0;
 	w->batch = world_chance(w, 200) ? 1 + (unsigned)world_random(w, 4) : 0;
+	w->copies = w->seed % 3 == 1;
 	w->want_keep = world_chance(w, 300) ? 1 + world_random(w, 4) : 0;
 	w->fetch_most = world_chance(w, 300) ? 1 + (unsigned)world_random(w, 2) : 0;
 	w->missing_percent = world_chance(w, 350) ? 50 : 101;
@@ -480,8 +481,10 @@ int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_r
 		if (w->m[i].node)
 			node_status(w->m[i].node, &s);
 		ret->tombs_gone += s.tombs_gone;
+		ret->copied += s.published_bytes;
 	}
 	ret->tombs_gone += w->tombs_gone;
+	ret->copied += w->copied;
 	ret->virtual_ms = w->now_ns / 1000000;
 	for (unsigned i = 0; i < w->count; i++) {
 		snprintf(path, sizeof path, "%s/backup.mdb", w->m[i].dir);

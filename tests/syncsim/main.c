@@ -17,7 +17,7 @@
 #define BATCH 20u
 #define JOBS_MAX 64u
 
-struct slot_state { uint64_t seed, passed, failed, steps, user_ops, crashes, virtual_ms, purged, restored, emptied, tombs_gone; }; /* shared with the children */
+struct slot_state { uint64_t seed, passed, failed, steps, user_ops, crashes, virtual_ms, purged, restored, emptied, tombs_gone, copied; }; /* shared with the children */
 
 struct run {
 	uint64_t start, count;
@@ -48,6 +48,7 @@ static int one(const struct run *r, uint64_t seed, struct slot_state *s)
 	s->virtual_ms += h.virtual_ms;
 	s->purged += h.purged;
 	s->tombs_gone += h.tombs_gone;
+	s->copied += h.copied;
 	s->restored += h.restored;
 	s->emptied += h.emptied;
 	s->passed += rc == 0;
@@ -130,12 +131,13 @@ static int run_all(struct run *r)
 		all.crashes += r->slots[j].crashes;
 		all.virtual_ms += r->slots[j].virtual_ms;
 		all.purged += r->slots[j].purged;
+		all.copied += r->slots[j].copied;
 		all.tombs_gone += r->slots[j].tombs_gone;
 		all.restored += r->slots[j].restored;
 		all.emptied += r->slots[j].emptied;
 	}
-	printf("%" PRIu64 " steps, %" PRIu64 " doings of users, %" PRIu64 " crashes, %" PRIu64 " s of virtual time, %" PRIu64 " purged, %" PRIu64 " restored, %" PRIu64 " trees emptied, %" PRIu64 " deletions forgotten\n%" PRIu64 " passed, %" PRIu64 " failed\n",
-	       all.steps, all.user_ops, all.crashes, all.virtual_ms / 1000, all.purged, all.restored, all.emptied, all.tombs_gone, all.passed, failures(r));
+	printf("%" PRIu64 " steps, %" PRIu64 " doings of users, %" PRIu64 " crashes, %" PRIu64 " s of virtual time, %" PRIu64 " purged, %" PRIu64 " restored, %" PRIu64 " trees emptied, %" PRIu64 " deletions forgotten, %" PRIu64 " bytes of published copies\n%" PRIu64 " passed, %" PRIu64 " failed\n",
+	       all.steps, all.user_ops, all.crashes, all.virtual_ms / 1000, all.purged, all.restored, all.emptied, all.tombs_gone, all.copied, all.passed, failures(r));
 	return failures(r) ? 1 : 0;
 }
 

@@ -15,6 +15,14 @@ void boot_all(struct world *w);
 void cut_off(struct world *w, unsigned number, bool cut);
 void expect_everywhere(struct world *w, uint32_t token, bool there, const char *what);
 
+/* --- scenes_copy.c --- */
+void copy_of_all(struct world *w);
+void copy_of_before(struct world *w);
+void copy_of_something_else(struct world *w);
+void copy_away(struct world *w);
+void copy_gone_on_with(struct world *w);
+void copy_alone(struct world *w);
+
 /* --- scenes_ignore.c --- */
 void ignored_and_not(struct world *w);
 void ignored_and_made_elsewhere(struct world *w);

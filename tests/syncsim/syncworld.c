@@ -332,6 +332,7 @@ static void end_process(struct machine *m)
 	differ_drop(m);
 	node_status(m->node, &s);
 	m->w->tombs_gone += s.tombs_gone;
+	m->w->copied += s.published_bytes;
 	node_free(m->node);
 	m->node = NULL;
 	admit_free(m->admit);
@@ -418,6 +419,7 @@ void machine_boot(struct machine *m)
 	}
 	o.index = m->index;
 	o.ignore = rules_boot(m);
+	copy_boot(m);
 	memcpy(o.node, m->key, sizeof o.node);
 	memcpy(o.boot, m->boot, sizeof o.boot);
 	m->alarm_ns = 0;
@@ -710,7 +712,7 @@ void machine_init(struct world *w, unsigned number)
 	m->w = w;
 	m->number = number;
 	m->env = (struct env){ boot_ns, real_ns, env_random };
-	m->host = (struct node_host){ submit, host_send, host_queued, host_close, wake_at, members_changed, lost };
+	m->host = (struct node_host){ submit, host_send, host_queued, host_close, wake_at, members_changed, lost, NULL };
 	m->rng = rng_next(&w->rng);
 	snprintf(m->address, sizeof m->address, "%u", number);
 	machine_new_key(m);

@@ -9,6 +9,7 @@
  *   check.c      what has to be so afterwards
  *   scenes.c     single histories, told step by step; scenes_ignore.c: of what is ignored; scenes_restored.c: of what comes back; scenes_clock.c: of clocks
  *   sweep.c      single doings, and each call that they lead to fails in turn
+ *   copy.c       a published copy that some of them begin with
  *   cut.c        what has to be so when a node says that it is in sync
  */
 #ifndef CLONELOVE_SYNCWORLD_H
@@ -195,6 +196,8 @@ struct token {                 /* a content that a user wrote */
 	char deleted_at[64];
 };
 
+struct sim_object { const char *path; uint8_t *data; size_t len; int rc; };
+
 struct forget {                /* a membership that was ended */
 	uint8_t key[32];
 	unsigned known;            /* a bit for each machine that has it in its index; none: lost with a disk */
@@ -235,6 +238,9 @@ struct world {
 	uint64_t *metas;           /* all metadata of files that users ever left, hashed */
 	size_t meta_count, meta_cap;
 	uint64_t user_ops, user_ops_most, purged, restored, emptied, tombs_gone;
+	bool copies;               /* some machines get contents from a published copy */
+	const struct sim_object *objects; /* what is in it, in scenes; the last one has no path. NULL: as it happens */
+	uint64_t copied, copy_gets; /* bytes that came from there, of processes that are gone; how often it was asked */
 	struct forget forgets[FORGETS_MAX];
 	size_t forget_count;
 	char violation[512];
@@ -339,6 +345,9 @@ bool machine_go_on(struct machine *m);           /* if it halted for what is mis
 /* --- user_trash.c --- */
 void user_trash(struct machine *m);
 
+/* --- copy.c --- */
+void copy_boot(struct machine *m);               /* for the process that starts */
+
 /* --- rules.c --- */
 const struct ignore *rules_boot(struct machine *m); /* for the process that starts */
 bool machine_ignores(const struct machine *m, const char *path);
@@ -350,7 +359,7 @@ void rules_judge_touch(struct sim_tree *s, const char *path); /* a process is ab
 void check_rules(struct world *w);
 
 /* --- history.c --- */
-struct history_result { char violation[512]; uint64_t hash, steps, user_ops, crashes, virtual_ms, purged, restored, emptied, tombs_gone; };
+struct history_result { char violation[512]; uint64_t hash, steps, user_ops, crashes, virtual_ms, purged, restored, emptied, tombs_gone, copied; };
 void world_rest(struct world *w);                /* everything has to come to rest */
 int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_result *ret);
 
