@@ -8,9 +8,8 @@
 #include <string.h>
 
 #include "err.h"
-#include "hash_lanes.h"
 
-#define PIECE_BYTES (1u << 20) /* between two looks at the lease; of each of the blocks that are hashed side by side */
+#define PIECE_BYTES (1u << 20) /* between two looks at the lease */
 
 void examine_result_init(struct examine_result *r)
 {
@@ -81,38 +80,27 @@ static bool all_hole(struct hashing *h, uint64_t off, uint64_t len)
 	return off + len <= h->data;
 }
 
-/* The blocks `at`, of one length: side by side. */
-static int read_blocks(struct hashing *h, const uint32_t *at, unsigned count, uint64_t len, uint8_t *list)
+static int read_block(struct hashing *h, uint64_t off, uint64_t len, uint8_t *ret_hash)
 {
-	uint64_t piece = len < PIECE_BYTES ? len : PIECE_BYTES;
-	struct hash_lanes *s = hash_lanes_new(count);
-	uint8_t hashes[HASH_LANES][HASH_BYTES];
-	const uint8_t *p[HASH_LANES];
+	struct hash_stream *s = hash_stream_new();
 	int rc = s ? 0 : -ENOMEM;
 
 	if (h->begin_sync)
-		h->t->begin_sync(h->f, at[0] * h->block, (at[count - 1] - at[0]) * h->block + len);
-	for (uint64_t done = 0; !rc && done < len; done += piece) {
-		size_t want = len - done < piece ? (size_t)(len - done) : (size_t)piece;
+		h->t->begin_sync(h->f, off, len);
+	while (!rc && len) {
+		size_t want = len < PIECE_BYTES ? (size_t)len : PIECE_BYTES;
+		int64_t n = h->t->read(h->f, h->piece, want, off);
 
-		for (unsigned i = 0; !rc && i < count; i++) {
-			uint8_t *to = h->piece + i * piece;
-			int64_t n = h->t->read(h->f, to, want, at[i] * h->block + done);
-
-			rc = n < 0 ? (int)n : (size_t)n < want ? -EIO : interrupted(h);
-			p[i] = to;
-		}
-		if (!rc)
-			hash_lanes_add(s, p, want, done + want == len);
+		rc = n < 0 ? (int)n : (size_t)n < want ? -EIO : interrupted(h);
+		if (rc)
+			break;
+		hash_stream_add(s, h->piece, want);
+		off += want;
+		len -= want;
 	}
-	if (rc) {
-		hash_lanes_free(s);
-		return rc;
-	}
-	hash_lanes_end(s, hashes);
-	for (unsigned i = 0; i < count; i++)
-		memcpy(list + (size_t)at[i] * HASH_BYTES, hashes[i], HASH_BYTES);
-	return 0;
+	if (s)
+		hash_stream_end(s, ret_hash);
+	return rc;
 }
 
 static int zero_block(struct hashing *h, uint64_t len, uint8_t *ret_hash)
@@ -144,37 +132,25 @@ static int zero_block(struct hashing *h, uint64_t len, uint8_t *ret_hash)
 /* All of them, into list. */
 static int hash_blocks(struct hashing *h, uint32_t count, uint8_t *list)
 {
-	uint32_t at[HASH_LANES];
-	unsigned n = 0;
 	int rc = 0;
 
 	for (uint32_t i = 0; !rc && i < count; i++) {
 		uint64_t off = i * h->block, len = h->size - off < h->block ? h->size - off : h->block;
+		uint8_t *to = list + (size_t)i * HASH_BYTES;
 
-		if (all_hole(h, off, len)) {
-			rc = zero_block(h, len, list + (size_t)i * HASH_BYTES);
-		} else if (len < h->block) { /* the last */
-			rc = read_blocks(h, &i, 1, len, list);
-		} else {
-			at[n++] = i;
-			if (n == HASH_LANES) {
-				rc = read_blocks(h, at, n, h->block, list);
-				n = 0;
-			}
-		}
+		rc = all_hole(h, off, len) ? zero_block(h, len, to) : read_block(h, off, len, to);
 	}
-	return !rc && n ? read_blocks(h, at, n, h->block, list) : rc;
+	return rc;
 }
 
 static int hash_file(struct tree *t, struct tree_file *f, uint64_t size, bool quiet, bool begin_sync, const atomic_bool *stop, uint8_t *ret_hash, struct buf *blocks)
 {
 	struct hashing h = { .t = t, .f = f, .size = size, .block = entry_block_bytes(size), .quiet = quiet, .begin_sync = begin_sync, .stop = stop };
 	uint32_t count = entry_block_count(size);
-	size_t room = (size_t)(h.block < PIECE_BYTES ? h.block : PIECE_BYTES) * (count < HASH_LANES ? count : HASH_LANES);
 	int rc = interrupted(&h);
 
 	buf_reset(blocks);
-	h.piece = malloc(room < PIECE_BYTES ? PIECE_BYTES : room);
+	h.piece = malloc(PIECE_BYTES);
 	if (!h.piece || buf_reserve(blocks, (size_t)count * HASH_BYTES))
 		rc = -ENOMEM;
 	if (!rc)

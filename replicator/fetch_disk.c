@@ -12,9 +12,9 @@
 #include "fetch_impl.h"
 #include "fetch_part.h"
 #include "fetch_peer.h"
-#include "hash_lanes.h"
 
 #define WRITERS 2u                /* jobs of one fetch that write */
+#define WRITE_MOST 8u             /* blocks that one of them compares and writes */
 #define FLUSH_BYTES (8u << 20)    /* the disk begins when so much was written: the sync at the end is short then */
 
 struct fetch_job {
@@ -24,9 +24,9 @@ struct fetch_job {
 	int rc;
 	struct buf old_list;
 	/* writing */
-	struct request *q[HASH_LANES];
+	struct request *q[WRITE_MOST];
 	unsigned count;
-	bool wrong[HASH_LANES];        /* it is not what it should be */
+	bool wrong[WRITE_MOST];        /* it is not what it should be */
 	bool flush;
 };
 
@@ -241,35 +241,15 @@ static bool is_right(const struct fetch *f, const struct request *q, const uint8
 	return memcmp(outer, f->want.hash, HASH_BYTES) == 0;
 }
 
-/* Is each of them what it should be? Those of one length side by side; the last block of a file is by itself. */
-static int compare(struct fetch_job *k)
+/* Is each of them what it should be? */
+static void compare(struct fetch_job *k)
 {
-	uint8_t hashes[HASH_LANES][HASH_BYTES];
-	const uint8_t *bytes[HASH_LANES];
-	unsigned at[HASH_LANES], n = 0;
-	struct hash_lanes *s;
+	uint8_t hash[HASH_BYTES];
 
 	for (unsigned i = 0; i < k->count; i++) {
-		uint64_t len = fetch_block_len(k->f, k->q[i]->block);
-
-		if (len == k->f->block) {
-			bytes[n] = k->q[i]->bytes;
-			at[n++] = i;
-		} else {
-			hash_blake2b(k->q[i]->bytes, (size_t)len, hashes[0]);
-			k->wrong[i] = !is_right(k->f, k->q[i], hashes[0]);
-		}
+		hash_blake2b(k->q[i]->bytes, (size_t)fetch_block_len(k->f, k->q[i]->block), hash);
+		k->wrong[i] = !is_right(k->f, k->q[i], hash);
 	}
-	if (!n)
-		return 0;
-	s = hash_lanes_new(n);
-	if (!s)
-		return -ENOMEM;
-	hash_lanes_add(s, bytes, (size_t)k->f->block, true);
-	hash_lanes_end(s, hashes);
-	for (unsigned i = 0; i < n; i++)
-		k->wrong[at[i]] = !is_right(k->f, k->q[at[i]], hashes[i]);
-	return 0;
 }
 
 static void run_write(struct node_job *j)
@@ -277,7 +257,7 @@ static void run_write(struct node_job *j)
 	struct fetch_job *k = (struct fetch_job *)(void *)j;
 	struct tree *t = k->f->n->o.tree;
 
-	k->rc = compare(k);
+	compare(k);
 	for (unsigned i = 0; i < k->count && !k->rc; i++)
 		if (!k->wrong[i])
 			k->rc = t->write(k->f->file, k->q[i]->bytes, (size_t)fetch_block_len(k->f, k->q[i]->block), k->q[i]->block * k->f->block);
@@ -330,7 +310,7 @@ static bool write_some(struct fetch *f)
 
 	if (!k)
 		return false;
-	for (struct request *q = f->requests; q && k->count < HASH_LANES; q = q->next) {
+	for (struct request *q = f->requests; q && k->count < WRITE_MOST; q = q->next) {
 		if (!q->complete || q->in_job)
 			continue;
 		q->in_job = true;
@@ -348,7 +328,7 @@ static bool write_some(struct fetch *f)
 
 void fetch_disk_write(struct fetch *f)
 {
-	while (f->complete && (!f->writers || (f->writers < WRITERS && f->complete >= HASH_LANES)))
+	while (f->complete && (!f->writers || (f->writers < WRITERS && f->complete >= WRITE_MOST)))
 		if (!write_some(f)) {
 			fetch_broken(f, -ENOMEM);
 			return;
