@@ -679,7 +679,7 @@ static void note_all(struct tree *t, struct env *env, uint64_t clock_ns, struct 
 
 		if (!displaces(i))
 			continue;
-		notes[n++] = (struct trash_note){ i->temp, i->path, i->want->deleted && i->known ? TRASH_DELETED : TRASH_CONFLICT, wall_us, clock_ns };
+		notes[n++] = (struct trash_note){ i->temp, i->path, i->rot ? TRASH_ROT : i->want->deleted && i->known ? TRASH_DELETED : TRASH_CONFLICT, wall_us, clock_ns };
 		sync |= i->want->deleted || !i->known;
 	}
 	rc = !notes ? -ENOMEM : n ? trash_note(t, notes, n, sync) : 0;

@@ -39,6 +39,7 @@ struct apply_item {
 	const struct entry *disk;      /* what should lie there; NULL = nothing */
 	struct index_stat stat;        /* of it */
 	bool young;                    /* index_record.young, of stat */
+	bool rot;                      /* `disk` is a content that nobody wrote */
 	bool known;                    /* `want` knows of `disk`, or has its content: no need to keep it */
 	bool in_place;                 /* a file that has the content of `disk`: the metadata may be set where it is. The content is still to be had below */
 	const char *link_from;         /* or NULL: a path whose inode it should share, */

@@ -278,7 +278,9 @@ static int read_content(struct tree *t, struct env *env, const char *path, const
 		rc = -EBUSY;
 	if (!rc && lease && o->hashed && memcmp(&o->hashed->stat, &before.id, sizeof before.id) == 0) {
 		t->close(f);
-		return take_hashed(o->hashed, ret);
+		rc = take_hashed(o->hashed, ret);
+		ret->quiet = lease == 1;
+		return rc;
 	}
 	if (!rc && lease && o->apart && before.id.size >= o->apart) {
 		struct tree_stat st = ret->stat;
@@ -302,6 +304,7 @@ static int read_content(struct tree *t, struct env *env, const char *path, const
 	if (rc)
 		return rc;
 	ret->read = true;
+	ret->quiet = lease == 1;
 	/* Under a lease as well: a change in the same tick, after it, would show neither in size nor in mtime. */
 	ret->suspect = suspect(env, &ret->stat);
 	return 0;
@@ -315,6 +318,11 @@ bool examine_young(uint64_t real_ns, const struct index_stat *s)
 bool examine_hides(bool young, const struct index_stat *s)
 {
 	return young && s->mtime_s == s->ctime_s && s->mtime_ns == s->ctime_ns;
+}
+
+bool examine_shows(bool young, const struct index_stat *s)
+{
+	return s->ctime_ns && !examine_hides(young, s);
 }
 
 /* unchanged: its stat is the record's, so its content is believed to be. */

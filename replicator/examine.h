@@ -49,7 +49,8 @@ struct examine_result {
 	struct entry found;       /* CHANGED: without version and link group */
 	struct tree_stat stat;    /* SAME, CHANGED */
 	struct buf blocks;        /* CHANGED, a file of more than one block whose content was read: the list of block hashes */
-	bool read;                /* its content was read */
+	bool read;                /* its content was read, */
+	bool quiet;               /* and nobody had it open for writing: a lease said so */
 	bool young;               /* index_record.young of stat */
 	bool suspect;             /* its mtime is so young that a later change may not show: examine again with hash_anyway */
 };
@@ -68,6 +69,9 @@ bool examine_young(uint64_t real_ns, const struct index_stat *s);
 
 /* Of a record that is so: might its content be other than when it was made, without that showing in the stat? A write sets both times. */
 bool examine_hides(bool young, const struct index_stat *s);
+
+/* Of such a record: would any write since, by whomever, show in the stat? Where times have whole seconds alone, nobody knows. */
+bool examine_shows(bool young, const struct index_stat *s);
 
 /* record: what the index has of the path, NULL = nothing. 0, or an error of the disk (-EIO, -EACCES, ...), -ENOMEM, -ECANCELED. */
 int examine(struct tree *t, struct env *env, const char *path, const struct index_record *record, const struct examine_options *o,

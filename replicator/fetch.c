@@ -1,9 +1,8 @@
 /*
  * fetch.c - contents from peers.
  *
- * A fetch is OPENING (a job makes its temp, and copies what our older version has) at first or after LIST, then BLOCKS, then READY, or BROKEN (its temp could not
- * be written; given up by the next fetch_get). Requests that a peer does not answer because it went down are asked again elsewhere. A fetch whose job is
- * under way is freed by the job's end.
+ * A fetch is OPENING (a job makes its temp, and copies what our older version has) at first or after LIST, then BLOCKS, then READY, or BROKEN (its temp could not be written; given
+ * up by the next fetch_get). Requests that a peer does not answer because it went down are asked again elsewhere. A fetch whose job is under way is freed by the job's end.
  */
 #include "fetch.h"
 
@@ -296,7 +295,7 @@ static struct fetch *stalled(const struct fetches *all, bool small)
 
 	for (struct fetch *f = all->all; f; f = f->next) {
 		if (fetch_small(f->want.size) != small || (f->state != FETCH_LIST && f->state != FETCH_BLOCKS) || f->jobs || f->requests || !f->stalled_ns ||
-		    node_now(all->n) - f->stalled_ns < GONE_AGAIN_NS || (!f->failed && node_all_heard(all->n)))
+		    node_now(all->n) - f->stalled_ns < GONE_AGAIN_NS || (!f->failed && !f->kept && node_all_heard(all->n)))
 			continue;
 		if (!worst || some(f) < some(worst) || (some(f) == some(worst) && f->stalled_ns < worst->stalled_ns))
 			worst = f;
@@ -304,7 +303,7 @@ static struct fetch *stalled(const struct fetches *all, bool small)
 	return worst;
 }
 
-int fetch_get(struct fetches *all, const char *path, const struct entry *want, const struct entry *old, char *ret_temp, bool *ret_gone)
+int fetch_get(struct fetches *all, const char *path, const struct entry *want, const struct entry *old, bool kept, char *ret_temp, bool *ret_gone)
 {
 	struct fetch *f = all->all;
 	int rc = 0;
@@ -323,6 +322,7 @@ int fetch_get(struct fetches *all, const char *path, const struct entry *want, c
 		rc = begin(all, path, want, old, &f);
 		if (rc)
 			return rc;
+		f->kept = kept;
 	}
 	if (strcmp(f->path, path) != 0)
 		return 0; /* it is on its way for another path: a copy can be made then */

@@ -21,11 +21,11 @@ int fetches_new(struct node *n, struct fetches **ret);
 void fetches_free(struct fetches *f); /* its temps stay; NULL is fine */
 
 /*
- * The content of `want` (a live file, size > 0) for path; old: what lies there now (NULL or a file: where blocks may come from). Starts or goes on.
+ * The content of `want` (a live file, size > 0) for path; old: what lies there now (NULL or a file: where blocks may come from); kept: it is not given up where nobody has it. Starts or goes on.
  * 1: it is there; ret_temp (TREE_TEMP_MAX + 1) has it, and is the caller's now. 0: under way, or waiting for a peer that has it; *ret_gone: every peer that is up
  * says that it has not. -EBUSY: enough are under way. (One that nobody who is up has makes room for another, and is to be asked for again.) Other errors: of the disk; the fetch is given up.
  */
-int fetch_get(struct fetches *f, const char *path, const struct entry *want, const struct entry *old, char *ret_temp, bool *ret_gone);
+int fetch_get(struct fetches *f, const char *path, const struct entry *want, const struct entry *old, bool kept, char *ret_temp, bool *ret_gone);
 /* Drops what no path wants any more. */
 void fetch_sweep(struct fetches *f);
 

@@ -57,7 +57,7 @@ struct fetch {
 	unsigned turn, jobs;
 	unsigned complete, writers;    /* requests that are so, and in no job; jobs that write */
 	uint64_t unflushed;            /* written since the disk was told to begin */
-	bool dropped;
+	bool dropped, kept;            /* kept: nobody gives it up where nobody has it */
 	bool published;                /* the published copy is asked, */
 	unsigned published_asked, published_right, published_wrong; /* blocks: under way there; that came from there */
 };

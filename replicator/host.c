@@ -369,6 +369,17 @@ static void lost(struct node_host *b, const char *path)
 	logmsg(LOGMSG_WARNING, "what %.300s was to have is held by no member: it was given up, and what was there before holds", path);
 }
 
+static void rot(struct node_host *b, const char *path, enum node_rot what)
+{
+	(void)b;
+	if (what == NODE_ROT_FOUND)
+		logmsg(LOGMSG_ERROR, "%.300s is rotten: what is on the disk is not what was written, and nobody changed it; it is had again from the other members", path);
+	else if (what == NODE_ROT_RESTORED)
+		logmsg(LOGMSG_NOTICE, "%.300s is restored; what was rotten is in the trash", path);
+	else
+		logmsg(LOGMSG_ERROR, "%.300s is rotten, and no member has it as it was: it stays as it is, and goes to nobody; put a backup in its place", path);
+}
+
 /* What waits for a member that joins or scans for long is told of, and again. */
 static void say_unheard(struct host *h, uint64_t now)
 {
@@ -584,6 +595,8 @@ static int start(struct host *h, const struct host_options *o)
 		rc = boot_id(no.boot);
 	if (!rc)
 		rc = tree_posix_open(o->dir, &h->tree);
+	if (!rc && !o->scrub_off) /* on clonefs it would fetch the volume */
+		no.scrub_rate = o->scrub_rate ? o->scrub_rate : h->tree->far(h->tree) ? 0 : NODE_SCRUB_RATE;
 	if (!rc)
 		rc = watch_start(&wo, &watch);
 	if (rc)
@@ -621,7 +634,7 @@ int host_start(const struct host_options *o, struct host **ret)
 		return -ENOMEM;
 	host_bound_memory();
 	h->published = o->published;
-	h->base = (struct node_host){ submit, host_send, host_queued, host_close, wake_at, host_members_changed, lost, h->published ? get_published : NULL };
+	h->base = (struct node_host){ submit, host_send, host_queued, host_close, wake_at, host_members_changed, lost, h->published ? get_published : NULL, rot };
 	h->notes_end = &h->notes;
 	h->seen_end = &h->seen;
 	h->jobs_end = &h->jobs;
@@ -735,6 +748,17 @@ void host_rescan(struct host *h)
 
 	n->deep = true;
 	tell(h, n);
+}
+
+static void scrub(struct host *h, void *arg)
+{
+	(void)arg;
+	node_scrub(h->node);
+}
+
+int host_scrub(struct host *h)
+{
+	return host_ask(h, scrub, NULL);
 }
 
 struct going_on { uint32_t question; bool deleted; int rc; };

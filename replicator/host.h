@@ -34,6 +34,8 @@ struct host_options {
 	uint64_t trash_keep_ns;        /* how long the trash keeps what it has, by its own clock (trash.h); 0 = 30 days */
 	uint64_t trash_most_bytes;     /* over that the oldest go earlier, but for what is younger than a day; 0 = no limit */
 	uint64_t limit_rate;           /* bytes of contents sent a second, to all together; 0 = no limit */
+	bool scrub_off;                /* what is held is read again only when asked (host_scrub); else */
+	uint64_t scrub_rate;           /* at so many bytes a second, once a week; 0 = as node.h has it, but where the tree is far away (tree.h) off */
 	const char *ignore;            /* what is left alone: patterns (ignore.h), one a line; NULL = nothing. Other ones than last time hold from this start on */
 	struct published *published;   /* a copy that contents are got from before members are asked (published.h); NULL = none. Outlives the host, which cancels it at its end */
 	uint64_t index_map_bytes;      /* 0 = a terabyte: the most the index may grow to */
@@ -52,6 +54,8 @@ void host_status(struct host *h, struct node_status *ret);
 const uint8_t *host_node(const struct host *h); /* this member's key, NODE_KEY_BYTES */
 /* Every file is looked at again, as after a start. */
 void host_rescan(struct host *h);
+/* What is held is read again now (node_scrub). Waits for the core. -ESHUTDOWN. */
+int host_scrub(struct host *h);
 /* After a halt for what is missing: node_go_on, on the core. -ESHUTDOWN while it stops. */
 int host_go_on(struct host *h, uint32_t question, bool deleted);
 /* While paused it has no connection to anybody, and says why to who calls; changes in the tree are noted. What was going on ends with its connection.

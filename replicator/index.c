@@ -18,8 +18,8 @@
 #include "index_impl.h"
 
 #define INDEX_FORMAT 6u
-#define OWN_STATE ".state"  /* u32 format, 16 ID, u64 position, count, wanted, next_dir, wanted_bytes */
-#define OWN_STATE_BYTES (4 + INDEX_ID_BYTES + 40)
+#define OWN_STATE ".state"  /* u32 format, 16 ID, u64 position, count, wanted, next_dir, wanted_bytes; and if it is not 0: rotten */
+#define OWN_STATE_BYTES (4 + INDEX_ID_BYTES + 48)
 
 /* ret_id: for who opens; later it is what it is, and any number of threads read it. */
 static int read_state(struct index_txn *t, uint8_t *ret_id)
@@ -44,6 +44,7 @@ static int read_state(struct index_txn *t, uint8_t *ret_id)
 	t->wanted = cursor_u64(&c);
 	t->next_dir = cursor_u64(&c);
 	t->wanted_bytes = cursor_u64(&c);
+	t->rotten = cursor_left(&c) ? cursor_u64(&c) : 0;
 	rc = format > INDEX_FORMAT ? ERR_NEWER_FORMAT : format < INDEX_FORMAT ? ERR_CORRUPT : cursor_end(&c);
 	buf_free(&b);
 	return rc;
@@ -60,7 +61,8 @@ static int write_state(struct index_txn *t)
 	put_u64(b + 20 + INDEX_ID_BYTES, t->wanted);
 	put_u64(b + 28 + INDEX_ID_BYTES, t->next_dir);
 	put_u64(b + 36 + INDEX_ID_BYTES, t->wanted_bytes);
-	return index_value_put(t, OWN_STATE, b, sizeof b);
+	put_u64(b + 44 + INDEX_ID_BYTES, t->rotten);
+	return index_value_put(t, OWN_STATE, b, t->rotten ? sizeof b : sizeof b - 8);
 }
 
 static void txn_free(struct index_txn *t)
@@ -337,6 +339,11 @@ bool index_wanted_news(const struct index_txn *t)
 uint64_t index_wanted_count(struct index_txn *t)
 {
 	return t->wanted;
+}
+
+uint64_t index_rotten_count(struct index_txn *t)
+{
+	return t->rotten;
 }
 
 uint64_t index_wanted_bytes(struct index_txn *t)

@@ -41,6 +41,7 @@ struct index_record {
 	struct index_stat stat;   /* of what is there; zeros where nothing is */
 	bool young;               /* so soon after its ctime that a later change, in the same tick of the clock, would not show in it */
 	bool left_out;            /* the path is ignored (index_set_ignore): nothing is known to lie there, nothing is wanted. Set by index_put */
+	bool rot;                 /* `disk` is a content that nobody wrote: it changed without a trace in the stat (DESIGN.md, "Rot") */
 	bool stale;               /* it was left out, and has not been looked at since: nobody knows when what lies there became what it is */
 	uint64_t holders;         /* not held: a bit for each peer slot that said it holds `known` */
 	uint64_t position;        /* given by index_put */
@@ -99,6 +100,8 @@ int index_wanted_in(struct index_txn *t, const char *dir, size_t len, bool *ret)
 int index_leaf(struct index_txn *t, uint16_t leaf, index_visit visit, void *user);          /* live and deleted */
 /* Files on the disk with this content, held or not. */
 int index_with_hash(struct index_txn *t, const uint8_t *hash, index_visit visit, void *user);
+/* Files that should have this content, and are rotten. */
+int index_rotten_of(struct index_txn *t, const uint8_t *hash, index_visit visit, void *user);
 /* Files that had this inode when they were last looked at. */
 int index_with_inode(struct index_txn *t, uint64_t ino, index_visit visit, void *user);
 
@@ -109,6 +112,7 @@ uint64_t index_position(struct index_txn *t);      /* the last one given */
 uint64_t index_count(struct index_txn *t);         /* records */
 uint64_t index_wanted_count(struct index_txn *t);
 bool index_wanted_news(const struct index_txn *t); /* something is wanted that was not, or not so, before this transaction */
+uint64_t index_rotten_count(struct index_txn *t);  /* of them rotten */
 uint64_t index_wanted_bytes(struct index_txn *t);  /* the sizes of the files among them */
 
 /* --- block lists of files of more than one block, by the file's hash. A list goes with the last record that has to do with the content: of what is known or on the disk. --- */

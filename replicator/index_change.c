@@ -107,6 +107,8 @@ static size_t derived(unsigned n, const char *path, size_t len, const struct ind
 		return r->stat.ino && (r->held ? &r->known : &r->disk)->kind == ENTRY_FILE ? index_key_number('I', r->stat.ino, p, out) : 0;
 	case 7:
 		return in_blocks(&r->known) ? index_key_ref(r->known.hash, p, out) : 0;
+	case 10:
+		return r->rot ? index_key_rot(r->known.hash, p, out) : 0;
 	default: {
 		const struct entry *e = other_on_disk(r);
 
@@ -115,7 +117,7 @@ static size_t derived(unsigned n, const char *path, size_t len, const struct ind
 	}
 }
 
-#define DERIVED 10u
+#define DERIVED 11u
 
 struct key { size_t len; uint8_t bytes[INDEX_KEY_MAX + 8]; };
 
@@ -164,6 +166,7 @@ static void count(struct index_txn *t, const struct index_record *r, int by)
 	t->count += (uint64_t)(int64_t)by;
 	t->wanted += is_wanted(r) ? (uint64_t)(int64_t)by : 0;
 	t->wanted_bytes += by < 0 ? 0 - wanted_bytes(r) : wanted_bytes(r);
+	t->rotten += r->rot ? (uint64_t)(int64_t)by : 0;
 }
 
 /* r in the place of old; NULL: nothing was, or is to be, there. known: both say the same of what is known. */
@@ -283,6 +286,7 @@ int index_put(struct index_txn *t, const char *path, size_t len, struct index_re
 		rc = 0;
 	if (!rc)
 		leave_out(t->x->ignore, path, len, &old, r);
+	r->rot = r->rot && r->on_disk && !r->held;
 	if (!rc && !none)
 		rc = same_known(&old, r, &known);
 	same = known && old.held == r->held;

@@ -14,6 +14,7 @@
  *     H hash dir name     nothing: files on the disk by content, held or not
  *     G link dir name     nothing: files on the disk by link group
  *     I inode dir name    nothing: files by inode: another name may come at any time
+ *     X hash dir name     nothing: files that are rotten, by the content that they should have
  *     B hash              a list of block hashes
  *     R hash dir name     nothing: contents of more than one block, known or on the disk, held or not: whose list is needed
  *     C incarnation       u64: the last sequence of one that is no part of the context any more
@@ -49,7 +50,7 @@ struct index_txn {
 	bool wanted_news;
 	bool write, changed;            /* changed: something was written; else a commit leaves the disk alone */
 	int failed;                     /* a change went wrong half-way: only abort is left */
-	uint64_t position, count, wanted, next_dir, wanted_bytes; /* written back at commit */
+	uint64_t position, count, wanted, next_dir, wanted_bytes, rotten; /* written back at commit */
 	struct sum_change *changes;     /* applied to the sums at commit */
 	size_t change_count, change_cap;
 };
@@ -72,6 +73,7 @@ size_t index_key(char table, const struct index_place *p, uint8_t *out);
 size_t index_key_number(char table, uint64_t number, const struct index_place *p, uint8_t *out);
 /* p NULL: what all keys of this hash begin with. */
 size_t index_key_hash(const uint8_t *hash, const struct index_place *p, uint8_t *out);
+size_t index_key_rot(const uint8_t *hash, const struct index_place *p, uint8_t *out);
 size_t index_key_ref(const uint8_t *hash, const struct index_place *p, uint8_t *out);
 size_t index_key_blocks(const uint8_t *hash, uint8_t *out);
 /* The place at the end of a key, behind `skip` bytes. ERR_CORRUPT when it is too short. */

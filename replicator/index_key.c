@@ -112,6 +112,11 @@ size_t index_key_hash(const uint8_t *hash, const struct index_place *p, uint8_t 
 	return by_hash('H', hash, p, out);
 }
 
+size_t index_key_rot(const uint8_t *hash, const struct index_place *p, uint8_t *out)
+{
+	return by_hash('X', hash, p, out);
+}
+
 size_t index_key_ref(const uint8_t *hash, const struct index_place *p, uint8_t *out)
 {
 	return by_hash('R', hash, p, out);

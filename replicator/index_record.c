@@ -11,6 +11,7 @@
 #define FLAG_YOUNG 8u
 #define FLAG_LEFT_OUT 16u
 #define FLAG_STALE 32u
+#define FLAG_ROT 64u
 
 static const struct index_stat no_stat;
 
@@ -34,7 +35,7 @@ void index_record_encode(const struct index_record *r, struct buf *out)
 	bool stat = memcmp(s, &no_stat, sizeof *s) != 0, disk = !r->held && r->on_disk;
 
 	buf_u8(out, (uint8_t)((r->held ? FLAG_HELD : 0) | (disk ? FLAG_ON_DISK : 0) | (stat ? FLAG_STAT : 0) | (stat && r->young ? FLAG_YOUNG : 0) |
-			   (r->left_out ? FLAG_LEFT_OUT : 0) | (r->stale ? FLAG_STALE : 0)));
+			   (r->left_out ? FLAG_LEFT_OUT : 0) | (r->stale ? FLAG_STALE : 0) | (disk && r->rot ? FLAG_ROT : 0)));
 	buf_u64(out, r->position);
 	if (!r->held)
 		buf_u64(out, r->holders);
@@ -66,6 +67,7 @@ int index_record_decode(const void *p, size_t len, struct index_record *ret)
 	r.young = flags & FLAG_YOUNG;
 	r.left_out = flags & FLAG_LEFT_OUT;
 	r.stale = flags & FLAG_STALE;
+	r.rot = flags & FLAG_ROT;
 	r.position = cursor_u64(&c);
 	if (!r.held)
 		r.holders = cursor_u64(&c);
@@ -80,7 +82,7 @@ int index_record_decode(const void *p, size_t len, struct index_record *ret)
 		r.stat.uid = cursor_u32(&c);
 		r.stat.gid = cursor_u32(&c);
 	}
-	if (!c.err && ((flags & ~63u) || (r.young && !(flags & FLAG_STAT)) || (r.held && r.on_disk) || (r.left_out && (r.on_disk || (flags & FLAG_STAT)))))
+	if (!c.err && ((flags & ~127u) || (r.rot && !r.on_disk) || (r.young && !(flags & FLAG_STAT)) || (r.held && r.on_disk) || (r.left_out && (r.on_disk || (flags & FLAG_STAT)))))
 		c.err = ERR_CORRUPT;
 	if (!c.err)
 		entry_decode(&c, &r.known);

@@ -209,6 +209,14 @@ int index_with_hash(struct index_txn *t, const uint8_t *hash, index_visit fn, vo
 	return walk_keys(t, key, len, len, len, UINT32_MAX, fn, user);
 }
 
+int index_rotten_of(struct index_txn *t, const uint8_t *hash, index_visit fn, void *user)
+{
+	uint8_t key[INDEX_KEY_MAX];
+	size_t len = index_key_rot(hash, NULL, key);
+
+	return walk_keys(t, key, len, len, len, UINT32_MAX, fn, user);
+}
+
 int index_with_inode(struct index_txn *t, uint64_t ino, index_visit fn, void *user)
 {
 	uint8_t key[INDEX_KEY_MAX];

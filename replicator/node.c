@@ -264,6 +264,8 @@ static void set_alarm(struct node *n)
 		next = n->join_again_ns;
 	if (n->lazy_ns && n->lazy_ns + NODE_LAZY_NS < next)
 		next = n->lazy_ns + NODE_LAZY_NS;
+	if (node_scrub_alarm(n) < next)
+		next = node_scrub_alarm(n);
 	if (node_cuts_alarm(n) < next)
 		next = node_cuts_alarm(n);
 	if (serve_alarm(n) < next)
@@ -360,6 +362,7 @@ void node_pump(struct node *n)
 		node_members_due(n);
 		node_tombs_due(n);
 		node_clocks_due(n);
+		node_scrub_due(n);
 		serve_due(n);
 		if (!n->tree_job)
 			start_tree_job(n);
@@ -420,6 +423,7 @@ void node_status(struct node *n, struct node_status *ret)
 		ret->records = index_count(t);
 		ret->wanted = index_wanted_count(t);
 		ret->wanted_bytes = index_wanted_bytes(t);
+		ret->rotten = index_rotten_count(t);
 		index_abort(t);
 	}
 	ret->dirty = n->dirty.count;
@@ -449,6 +453,7 @@ void node_status(struct node *n, struct node_status *ret)
 	ret->trash_items = n->trash.items;
 	ret->trash_bytes = n->trash.bytes;
 	ret->trash_stuck = n->trash.stuck;
+	node_scrub_status(n, &ret->scrub);
 }
 
 /* --- start and end --- */
@@ -547,6 +552,8 @@ static int recognise(struct node *n, struct index_txn *t, const uint8_t *next)
 		rc = node_tombs_load(n, t);
 	if (!rc)
 		rc = node_ignore_load(n, t);
+	if (!rc)
+		rc = node_scrub_load(n, t);
 	return rc;
 }
 
@@ -608,6 +615,8 @@ int node_start(const struct node_options *o, struct node **ret)
 		n->o.known_keep = NODE_KNOWN_KEEP;
 	if (!n->o.tombs_keep_ns)
 		n->o.tombs_keep_ns = NODE_TOMBS_KEEP_NS;
+	if (!n->o.scrub_every_ns)
+		n->o.scrub_every_ns = NODE_SCRUB_EVERY_NS;
 	if (!n->o.hash_apart)
 		n->o.hash_apart = NODE_HASH_APART;
 	if (!n->o.inline_most)
@@ -681,6 +690,7 @@ int node_finish(struct node *n)
 	uint8_t next[TREE_TOKEN_BYTES];
 	int rc;
 
+	node_scrub_end(n);
 	n->o.env->random(n->o.env, next, sizeof next);
 	rc = put_value(n, VALUE_TOKEN_NEXT, next, sizeof next, false);
 	if (!rc)
@@ -722,6 +732,7 @@ void node_free(struct node *n)
 	node_intents_free(n);
 	node_cuts_free(n);
 	node_tombs_free(n);
+	node_scrub_free(n);
 	index_set_ignore(n->o.index, NULL);
 	ignore_free(n->ignored);
 	vector_free(&n->context);

@@ -50,6 +50,7 @@ struct node_published {
 	uint8_t *bytes;                    /* malloc'd, the core's; NULL where rc is not 0 */
 	size_t len;                        /* of them: fewer than length where it ends before */
 };
+enum node_rot { NODE_ROT_FOUND, NODE_ROT_RESTORED, NODE_ROT_KEPT /* no member has it: it stays as it is */ };
 
 struct node_host {
 	/* Runs j->run, then calls j->done on the core; in any order. */
@@ -66,10 +67,14 @@ struct node_host {
 	void (*lost)(struct node_host *h, const char *path);
 	/* Gets bytes of the published copy; j.done is called later, never before this returns. NULL: there is no such copy. */
 	void (*published)(struct node_host *h, struct node_published *g);
+	/* What became of a content that changed with nobody's doing. For operators. */
+	void (*rot)(struct node_host *h, const char *path, enum node_rot what);
 };
 
 #define NODE_CONTEXT_KEEP 256u
 #define NODE_KNOWN_KEEP 64u
+#define NODE_SCRUB_RATE (4u << 20)
+#define NODE_SCRUB_EVERY_NS (7 * 86400 * 1000000000ull)
 #define NODE_TOMBS_KEEP_NS (30 * 86400 * 1000000000ull)
 
 struct node_options {
@@ -92,6 +97,8 @@ struct node_options {
 	uint64_t trash_most_bytes;         /* 0 = no limit */
 	uint64_t limit_rate;               /* bytes of contents that are sent a second, to all peers together (rate.h); 0 = no limit */
 	uint64_t hash_apart;               /* files of so many bytes are read by jobs of their own; 0 = 8 MiB */
+	uint64_t scrub_rate;               /* bytes a second that are read again, to see whether they are what they were (DESIGN.md, "Rot"); 0 = only when asked */
+	uint64_t scrub_every_ns;           /* from one pass's beginning to the next's, at the least; 0 = NODE_SCRUB_EVERY_NS */
 	const struct ignore *ignore;       /* paths that are left alone (DESIGN.md, "Ignored paths"); NULL = none. Outlives the node */
 	size_t inline_most;                /* bytes of announced contents kept until they are applied; 0 = 32 MiB */
 	unsigned batch;                    /* paths that are put in place by one job; 0 = 256, which is the most */
@@ -116,6 +123,18 @@ void node_free(struct node *n);
 /* --- what the watcher says --- */
 /* writing: somebody writes to it, and its close will be told: it is looked at then, or after a while. */
 void node_dirty(struct node *n, const char *path, size_t len, bool deep, bool writing);
+
+/* --- rot (DESIGN.md) --- */
+struct node_scrub_pass { uint64_t began_us, ended_us, files, bytes, skipped, rotten; }; /* wall clock; skipped: somebody wrote to it, or it changed: it was looked at for that */
+struct node_scrub_status {
+	bool running;              /* `now` is what it has read yet */
+	uint64_t rate;             /* 0: only when asked */
+	struct node_scrub_pass now, last; /* last.ended_us 0: none has ended yet */
+	uint64_t found, restored;  /* rotten files, since the start */
+};
+/* A pass begins now, unless one is under way. */
+void node_scrub(struct node *n);
+void node_scrub_status(const struct node *n, struct node_scrub_status *ret);
 
 /* --- connections --- */
 void node_hello(struct node *n, struct frame_hello *ret);  /* what we say of ourselves, beside versions, key and names */
@@ -216,6 +235,8 @@ struct node_status {
 	int error;                 /* the last error of disk or index, until what failed has been done; 0 */
 	struct sum root;
 	uint64_t trash_items, trash_bytes; /* when it was last tended */
+	struct node_scrub_status scrub;
+	uint64_t rotten;           /* files whose content changed with nobody's doing, not restored yet */
 	bool trash_stuck;          /* something is to go to the trash, and does not get there (a full disk) */
 };
 void node_status(struct node *n, struct node_status *ret);

@@ -63,6 +63,7 @@ static void set_disk(struct index_record *r, struct entry *e, const struct index
 		entry_free(e);
 		e = NULL;
 	}
+	r->rot = false;
 	r->held = e ? !r->known.deleted && same(e, &r->known) : r->known.deleted;
 	entry_free(&r->disk);
 	r->on_disk = e && !r->held;
@@ -75,7 +76,7 @@ static void set_disk(struct index_record *r, struct entry *e, const struct index
 		r->stat = *st;
 }
 
-static void unversion(struct entry *e)
+void node_unversion(struct entry *e)
 {
 	memset(&e->dot, 0, sizeof e->dot);
 	e->stamp = 0;
@@ -267,7 +268,7 @@ static int found_gone(struct node *n, struct index_txn *t, const char *path, str
 	if (!disk->dot.seq && r->held)
 		return index_delete(t, path, strlen(path));
 	/* Our own doing, that the index was not told of, is nobody's deletion: what is wanted by now goes on being so. */
-	believed = i && i->entry.deleted ? MISSING_RESTORE : disk->dot.seq && !n->power ? node_missing(n, path) : MISSING_RESTORE;
+	believed = i && i->entry.deleted ? MISSING_RESTORE : (disk->dot.seq || r->rot) && !n->power ? node_missing(n, path) : MISSING_RESTORE;
 	if (believed == MISSING_ASK)
 		return HELD;
 	if (believed == MISSING_RESTORE) { /* not believed to have been deleted: wanted again */
@@ -308,7 +309,7 @@ static int found_stranger(struct node *n, struct index_txn *t, const char *path,
 	bool stale = n->look_stale || (!disk && !n->look_told && node_was_ignored(n, path, strlen(path)));
 
 	if ((!none && r->known.dot.seq && (n->power || stale || would_claim(n, r))) || (n->joining && (none || !r->known.dot.seq || late || (disk && !disk->dot.seq)))) {
-		unversion(e);
+		node_unversion(e);
 		entry_raise_time(e, none || !r->known.dot.seq ? r->known.dir_s : 0, none || !r->known.dot.seq ? r->known.dir_ns : 0);
 		if (none || !r->known.dot.seq) {
 			take(&r->known, e);
@@ -586,7 +587,7 @@ static int found_link(struct node *n, struct index_txn *t, const char *path, str
 	rc = entry_copy(&r->known, &e);
 	memcpy(e.link, link, sizeof link);
 	if (!rc && (n->power || (n->joining && n->scanning))) { /* not believed, as no other difference is */
-		unversion(&e);
+		node_unversion(&e);
 		set_disk(r, &e, st);
 		rc = index_put(t, path, strlen(path), r);
 	} else if (!rc) {
@@ -695,9 +696,12 @@ int node_found(struct node *n, struct index_txn *t, const char *path, struct exa
 			index_record_free(&r);
 			return look_above_first(n, path, len);
 		}
-		r.young = x->young;
-		if (!rc)
+		if (!rc && node_is_rot(n, &r, x)) {
+			rc = node_rot(n, t, path, &r, x);
+		} else if (!rc) {
+			r.young = x->young;
 			rc = found_changed(n, t, path, none, &r, x);
+		}
 		if (!rc && x->blocks.len)
 			rc = keep_blocks(t, hash, &x->blocks);
 	}

@@ -119,6 +119,27 @@ int node_hash_apart(struct node *n, const char *path, size_t len)
 	return 0;
 }
 
+int node_hash_give(struct node *n, const char *path, size_t len, struct examine_hashed *h)
+{
+	struct hashing *x;
+
+	drop_old(n);
+	x = (struct hashing *)(void *)pathmap_get(&n->hashed, path, len);
+	if (x && x->running) /* it is being read just now: that will do */
+		return 0;
+	if (x)
+		forget(n, x);
+	x = calloc(1, sizeof *x);
+	if (!x || pathmap_add(&n->hashed, path, len, &x->at)) {
+		free(x);
+		return -ENOMEM;
+	}
+	x->over_ns = node_now(n);
+	x->h = *h;
+	h->blocks = (struct buf)BUF_INIT;
+	return 0;
+}
+
 bool node_hash_take(struct node *n, const char *path, size_t len, struct examine_hashed *ret)
 {
 	struct hashing *x = (struct hashing *)(void *)pathmap_get(&n->hashed, path, len);

@@ -1,5 +1,5 @@
 /*
- * node_impl.h - the inside of the core: node.c (start, jobs, time), node_intent.c (what applying is about to do), node_version.c (versions), node_change.c (changes of records), node_members.c (who there is), node_context.c (what is known), node_ignore.c (ignored paths), node_cut.c (being in sync), node_tombs.c (forgetting deletions),
+ * node_impl.h - the inside of the core: node.c (start, jobs, time), node_intent.c (what applying is about to do), node_version.c (versions), node_change.c (changes of records), node_members.c (who there is), node_context.c (what is known), node_ignore.c (ignored paths), node_cut.c (being in sync), node_tombs.c (forgetting deletions), node_scrub.c (reading again), node_rot.c (rot), node_adopt.c (versions for what has none), node_announce.c (contents that were announced),
  * node_look.c (examining), node_want.c (what is wanted, applying), node_time.c (times of directories), node_trash.c (the trash), node_missing.c (R5), node_kept.c (fetched, not in place),
  * fetch.c (contents from peers), serve.c (contents for peers), exchange.c (indexes). All of it on the core's thread but the run() of jobs.
  */
@@ -49,6 +49,7 @@ struct wait { /* a wanted path that is not tried before its time */
 	struct pathmap_item at;
 	uint64_t due_ns, pause_ns;
 	bool failed;                   /* it was tried, and an error came of it */
+	bool kept;                     /* it is rotten, and no member has it: that was said */
 	bool no_copy;                  /* a copy here had other content than thought: fetch it */
 	uint64_t gone_ns;              /* since when every member says that it does not hold it; 0 */
 	uint64_t open_ns;              /* since when it waits for what has not been heard of; 0 */
@@ -203,6 +204,7 @@ struct node {
 	uint64_t gone_ns, held_ns;     /* when the last was found that is held, and the first */
 	uint64_t census, census_ns;    /* how much there was, when it was counted */
 	uint64_t missing_count, missing_of;
+	struct scrub *scrub;           /* node_scrub.c */
 	struct trash_clock trash_clock;
 	struct trash_state trash;      /* when it was last tended */
 	uint64_t tend_ns, tend_pause_ns; /* when it is to be tended again; after a failure, in so long */
@@ -240,6 +242,10 @@ int node_intents_put(struct node *n, struct index_txn *t);
 void node_intents_end(struct node *n, bool committed); /* those that are over go, or go on */
 void node_intents_free(struct node *n);
 
+/* --- node_adopt.c --- */
+/* Records that have no version get one, those of asked leaves alone (a bitmap; NULL = all). *ret_left: others remain. */
+int node_adopt(struct node *n, const uint8_t *leaves, bool *ret_left);
+
 /* --- node_version.c --- */
 /* Gives e the next version, as a change that knows of a and b (either may be NULL). */
 int node_version(struct node *n, struct index_txn *t, struct entry *e, const struct entry *a, const struct entry *b);
@@ -253,6 +259,7 @@ void node_clocks_due(struct node *n);  /* asks those that were not heard of for 
 uint64_t node_clocks_alarm(const struct node *n);
 
 /* --- node_change.c --- */
+void node_unversion(struct entry *e); /* as if it had never been given one */
 /* What lies on the disk by this record: NULL = nothing; a held tombstone is nothing. */
 const struct entry *node_on_disk(const struct index_record *r);
 bool node_live(const struct index_record *r); /* a live entry is known */
@@ -360,6 +367,7 @@ bool node_start_apply(struct node *n);
 /* --- node_hash.c --- */
 /* The content at path is read by a job of its own, and then it is looked at again. */
 int node_hash_apart(struct node *n, const char *path, size_t len);
+int node_hash_give(struct node *n, const char *path, size_t len, struct examine_hashed *h); /* as if it had been; its blocks are taken */
 bool node_hash_take(struct node *n, const char *path, size_t len, struct examine_hashed *ret); /* the caller's then; false: there is none */
 void node_hash_free(struct node *n);
 
@@ -385,7 +393,9 @@ bool node_any_candidates(const struct node *n); /* false: it would find nothing 
 int node_candidates(struct node *n, struct index_txn *t, node_try try, void *user);
 void node_choose_free(struct node *n); /* nothing is wanted */
 
+/* --- node_announce.c --- */
 void node_announce(struct node *n, const uint8_t *hash, const uint8_t *bytes, uint32_t len);
+struct announced *node_announced_take(struct node *n, const struct entry *e); /* free() it; NULL: there is none */
 void node_announced_free(struct node *n);
 
 /* --- node_missing.c --- */
@@ -398,6 +408,20 @@ void node_judge_missing(struct node *n);
 uint64_t node_judge_at(const struct node *n); /* UINT64_MAX: not */
 /* The path that is being looked at is to be looked at again: what was said of it goes on being so. */
 void node_look_again(struct node *n, const char *path, size_t len);
+
+/* --- node_scrub.c --- */
+int node_scrub_load(struct node *n, struct index_txn *t);
+void node_scrub_due(struct node *n);
+uint64_t node_scrub_alarm(const struct node *n); /* UINT64_MAX: not */
+void node_scrub_rotten(struct node *n, const char *path);   /* it is found, and marked */
+void node_scrub_restored(struct node *n, const char *path);
+void node_scrub_end(struct node *n);   /* where it is, for the next start */
+void node_scrub_free(struct node *n);
+
+/* --- node_rot.c --- */
+/* Is what was found at the path of this record nobody's doing? Before r->young is that of what was found. */
+bool node_is_rot(const struct node *n, const struct index_record *r, const struct examine_result *x);
+int node_rot(struct node *n, struct index_txn *t, const char *path, struct index_record *r, struct examine_result *x); /* then that is noted, for all names of it */
 
 /* --- node_trash.c --- */
 bool node_start_tend(struct node *n);  /* a job was started */

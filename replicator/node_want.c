@@ -34,78 +34,6 @@ struct apply_job {
 
 enum plan { PLAN_ITEM, PLAN_LATER, PLAN_DECIDED };
 
-/* --- contents that came with their announcement --- */
-
-static void free_announced(struct node *n, struct announced *a)
-{
-	pathmap_remove(&n->announced, &a->at);
-	n->announced_bytes -= a->len;
-	free(a);
-}
-
-/* Makes room: what was announced long ago belongs to a version that another has followed, or is had in another way. */
-static void drop_old(struct node *n)
-{
-	uint64_t now = node_now(n);
-
-	while (n->announced.first && now - ((struct announced *)(void *)n->announced.first)->since_ns >= NODE_INLINE_KEEP_NS)
-		free_announced(n, (struct announced *)(void *)n->announced.first);
-}
-
-void node_announce(struct node *n, const uint8_t *hash, const uint8_t *bytes, uint32_t len)
-{
-	struct announced *a;
-	uint8_t list[HASH_BYTES], h[HASH_BYTES];
-
-	if (len > n->o.inline_most - n->announced_bytes)
-		drop_old(n);
-	if (len > n->o.inline_most - n->announced_bytes)
-		return;
-	hash_blake2b(bytes, len, list);
-	hash_blake2b(list, len ? HASH_BYTES : 0, h);
-	if (memcmp(h, hash, HASH_BYTES) != 0)
-		return;
-	a = malloc(sizeof *a + len);
-	if (!a || pathmap_add(&n->announced, (const char *)hash, HASH_BYTES, &a->at)) {
-		free(a);
-		return;
-	}
-	a->since_ns = node_now(n);
-	a->len = len;
-	memcpy(a->bytes, bytes, len);
-	n->announced_bytes += len;
-}
-
-bool node_full(struct node *n)
-{
-	size_t half = n->o.inline_most / 2;
-
-	/* A look counts too, they take turns. What was told in this turn is merged at its end, and then something is started: with nothing under way one frame is taken in each turn. */
-	if ((!n->tree_job && !n->told_bytes) || n->announced_bytes + n->told_bytes < half)
-		return false;
-	drop_old(n);
-	return n->announced_bytes + n->told_bytes >= half;
-}
-
-/* The item's from now on. */
-static struct announced *take_announced(struct node *n, const struct entry *e)
-{
-	struct announced *a = (struct announced *)(void *)pathmap_get(&n->announced, (const char *)e->hash, HASH_BYTES);
-
-	if (!a || a->len != e->size)
-		return NULL;
-	pathmap_remove(&n->announced, &a->at);
-	n->announced_bytes -= a->len;
-	return a;
-}
-
-void node_announced_free(struct node *n)
-{
-	while (n->announced.first)
-		free_announced(n, (struct announced *)(void *)n->announced.first);
-	pathmap_free(&n->announced);
-}
-
 /* --- the job --- */
 
 static void job_free(struct node_job *j)
@@ -149,6 +77,8 @@ static int note_applied(struct node *n, struct index_txn *t, struct want *w, str
 		rc = node_look(n, w->path, len, false, true, 0);
 	else if (!rc)
 		rc = node_applied(n, t, w->path, len, &r, &w->want, &i->now);
+	if (!rc && i->rot && r.held)
+		node_scrub_restored(n, w->path);
 	if (!rc && i->doubt)
 		rc = node_look(n, w->path, len, false, true, NODE_AGAIN_NS);
 	index_record_free(&r);
@@ -485,7 +415,7 @@ static int answer_lost(struct node *n, struct index_txn *t, const char *path, st
 static int plan_fetch(struct node *n, struct index_txn *t, const char *path, struct index_record *r, struct apply_item *i, enum plan *ret)
 {
 	bool gone = false;
-	int rc = fetch_get(n->fetches, path, &r->known, r->on_disk && r->disk.kind == ENTRY_FILE ? &r->disk : NULL, i->ready, &gone);
+	int rc = fetch_get(n->fetches, path, &r->known, r->on_disk && r->disk.kind == ENTRY_FILE ? &r->disk : NULL, r->rot, i->ready, &gone);
 	struct wait *w;
 
 	if (rc == 1)
@@ -506,6 +436,10 @@ static int plan_fetch(struct node *n, struct index_txn *t, const char *path, str
 		w->gone_ns = 0;
 	} else if (!w->gone_ns) {
 		w->gone_ns = node_now(n);
+	} else if (node_now(n) - w->gone_ns >= LOST_NS && r->rot) { /* nothing of what is here may take its place: that was nobody's doing */
+		if (!w->kept)
+			n->o.host->rot(n->o.host, path, NODE_ROT_KEPT);
+		w->kept = true;
 	} else if (node_now(n) - w->gone_ns >= LOST_NS) {
 		*ret = PLAN_DECIDED;
 		node_wait_over(n, path, strlen(path));
@@ -521,7 +455,7 @@ static int plan_content(struct node *n, struct index_txn *t, const char *path, s
 
 	if (r->known.size == 0)
 		return 0;
-	w->content = take_announced(n, &r->known);
+	w->content = node_announced_take(n, &r->known);
 	if (w->content) {
 		i->bytes = w->content->bytes;
 		return 0;
@@ -657,6 +591,7 @@ static int fill(struct node *n, const char *path, struct index_record *r, struct
 	i->disk = disk ? &w->disk : NULL;
 	i->stat = r->stat;
 	i->young = r->young;
+	i->rot = r->rot;
 	i->known = content || (disk && disk->dot.seq && vector_covers(&r->known.known, &disk->dot));
 	node_temp(n, disk ? TREE_TEMP_KEEP : 'm', i->temp);
 	return 0;

@@ -76,6 +76,15 @@ static int try_path(void *user, const char *path, size_t len, const struct index
 	return read_piece(s, text, r);
 }
 
+static int is_one(void *user, const char *path, size_t len, const struct index_record *r)
+{
+	(void)path;
+	(void)len;
+	(void)r;
+	*(bool *)user = true;
+	return 1;
+}
+
 static bool all_zeros(const uint8_t *p, size_t len)
 {
 	return len && p[0] == 0 && memcmp(p, p + 1, len - 1) == 0;
@@ -87,6 +96,7 @@ static void run(struct node_job *j)
 	struct frame_data d = { .request = s->g.request, .status = FRAME_GONE };
 	struct buf list = BUF_INIT;
 	struct index_txn *t;
+	bool rotten = false;
 	size_t start;
 	int rc = index_begin(s->n->o.index, false, &t);
 
@@ -98,9 +108,11 @@ static void run(struct node_job *j)
 	} else if (!rc) {
 		rc = index_with_hash(t, s->g.hash, try_path, s);
 	}
+	if (!rc && !s->tried && index_rotten_of(t, s->g.hash, is_one, &rotten) < 0)
+		rc = -EIO;
 	index_abort(t);
-	/* Gone is what is not in the index; what is there by the index and cannot be read, or is being changed, is not given up for lost. */
-	if (rc < 0 || (rc == 0 && s->tried))
+	/* Gone is what is not in the index; what is there by the index and cannot be read, or is being changed, is not given up for lost; nor is what is rotten here: somebody may mend it. */
+	if (rc < 0 || (rc == 0 && (s->tried || rotten)))
 		d.status = FRAME_FAILED;
 	else if (rc == 1)
 		d.status = s->found && all_zeros(s->frame.data + s->at, s->g.length) ? FRAME_ZEROS : FRAME_BYTES;

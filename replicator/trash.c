@@ -23,7 +23,7 @@
 #define NOTE_ENDS 16u                   /* around the body */
 #define NOTES_SHORTEN_BYTES 65536u      /* from here on, when most of it is about nothing */
 
-const char *const trash_why_names[TRASH_CAUSES] = { [TRASH_UNKNOWN] = "unknown", [TRASH_DELETED] = "deletion", [TRASH_CONFLICT] = "conflict" };
+const char *const trash_why_names[TRASH_CAUSES] = { [TRASH_UNKNOWN] = "unknown", [TRASH_DELETED] = "deletion", [TRASH_CONFLICT] = "conflict", [TRASH_ROT] = "rot" };
 
 /* --- notes as bytes --- */
 

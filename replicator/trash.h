@@ -29,6 +29,7 @@ enum trash_why {
 	TRASH_UNKNOWN,  /* left over; no note is there */
 	TRASH_DELETED,  /* a member deleted it */
 	TRASH_CONFLICT, /* it lost to a version that did not know of it */
+	TRASH_ROT,      /* its content had changed with nobody's doing */
 	TRASH_CAUSES
 };
 extern const char *const trash_why_names[TRASH_CAUSES]; /* "unknown", ... */

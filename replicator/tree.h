@@ -58,6 +58,8 @@ struct tree {
 	int (*fstat)(struct tree_file *f, struct tree_stat *ret);
 	/* Bytes read, 0 at the end. */
 	int64_t (*read)(struct tree_file *f, void *buf, size_t len, uint64_t off);
+	/* What memory has of it may go: what is read then comes from the disk. A hint; what was not written to the disk yet stays. */
+	void (*uncache)(struct tree_file *f, uint64_t off, uint64_t len);
 	/* The next data at or after off, and where it ends; a whole file of holes: *ret_data = *ret_end = size. */
 	int (*data)(struct tree_file *f, uint64_t off, uint64_t *ret_data, uint64_t *ret_end);
 	/* 1: nobody has it open for writing, and this will be known of until close (a read lease); 0: somebody has; -ENOTSUP: not told here. */
@@ -121,6 +123,7 @@ struct tree {
 	/* --- is it still the tree? --- */
 	/* 0: the root is the directory that was opened, on the same file system, and the corner is there; -ESTALE otherwise. */
 	int (*alive)(struct tree *t);
+	bool (*far)(struct tree *t); /* its contents may have to come from elsewhere when they are read (clonefs) */
 	int (*token_get)(struct tree *t, uint8_t *ret);        /* TREE_TOKEN_BYTES; -ENOENT */
 	int (*token_put)(struct tree *t, const uint8_t *token); /* durable when it returns */
 	void (*free)(struct tree *t);

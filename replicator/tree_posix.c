@@ -278,6 +278,11 @@ static int posix_data(struct tree_file *f, uint64_t off, uint64_t *ret_data, uin
 	return 0;
 }
 
+static void posix_uncache(struct tree_file *f, uint64_t off, uint64_t len)
+{
+	posix_fadvise(f->fd, (off_t)off, (off_t)len, POSIX_FADV_DONTNEED);
+}
+
 static int posix_quiet(struct tree_file *f)
 {
 	if (fcntl(f->fd, F_SETLEASE, F_RDLCK) == 0)
@@ -325,6 +330,11 @@ static int posix_sync_dir(struct tree *t, const char *path)
 }
 
 /* --- is it still the tree? --- */
+
+static bool posix_far(struct tree *t)
+{
+	return posix_of(t)->far;
+}
 
 static int posix_alive(struct tree *t)
 {
@@ -508,9 +518,9 @@ static int open_tree(const char *dir, bool ours, struct tree **ret)
 	pthread_mutex_init(&p->owners_mu, NULL);
 	p->root = p->corner = p->tmp = p->trash = -1;
 	p->t = (struct tree){ .stat = posix_stat, .list = posix_list, .describe = posix_describe, .open = posix_open,
-			      .open_temp = posix_open_temp, .fstat = posix_fstat, .read = posix_read, .data = posix_data, .quiet = posix_quiet,
+			      .open_temp = posix_open_temp, .fstat = posix_fstat, .read = posix_read, .uncache = posix_uncache, .data = posix_data, .quiet = posix_quiet,
 			      .still_quiet = posix_still_quiet, .close = posix_close, .begin_sync = posix_begin_sync, .sync_file = posix_sync_file, .sync_dir = posix_sync_dir,
-			      .alive = posix_alive, .token_get = posix_token_get, .token_put = posix_token_put, .free = posix_free };
+			      .alive = posix_alive, .far = posix_far, .token_get = posix_token_get, .token_put = posix_token_put, .free = posix_free };
 	posix_make_functions(&p->t);
 	posix_trash_functions(&p->t);
 	p->dir = realpath(dir, NULL);
@@ -519,7 +529,8 @@ static int open_tree(const char *dir, bool ours, struct tree **ret)
 		posix_free(&p->t);
 		return rc;
 	}
-	posix_sync_functions(p, is_clonefs(p->dev));
+	p->far = is_clonefs(p->dev);
+	posix_sync_functions(p, p->far);
 	/* A lease that is broken sends this; unhandled it would end the process. */
 	signal(SIGIO, SIG_IGN);
 	*ret = &p->t;

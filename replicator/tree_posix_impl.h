@@ -25,6 +25,7 @@ struct posix_tree {
 	int root, corner, tmp, trash;
 	dev_t dev;
 	ino_t ino;
+	bool far;
 	/* tree_posix_sync.c */
 	enum posix_sync { POSIX_SYNC_EACH, POSIX_SYNC_FS, POSIX_SYNC_ONE } sync;
 	atomic_uint_fast64_t sync_rate;        /* bytes a second */

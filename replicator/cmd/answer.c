@@ -1,5 +1,5 @@
 /*
- * answer.c - requests on the control socket: {"do":"status"}, {"do":"peers"}, {"do":"forget","member":WHO}, {"do":"diff","member":WHO}, {"do":"wait","timeout_ms":N}, {"do":"rescan"}, {"do":"pause"}, {"do":"resume"}, {"do":"missing","question":"1a2b3c4d","deleted":B}.
+ * answer.c - requests on the control socket: {"do":"status"}, {"do":"peers"}, {"do":"forget","member":WHO}, {"do":"diff","member":WHO}, {"do":"wait","timeout_ms":N}, {"do":"rescan"}, {"do":"scrub"}, {"do":"pause"}, {"do":"resume"}, {"do":"missing","question":"1a2b3c4d","deleted":B}.
  *
  * Nothing here is kept but who waits. All of it reads what the host published last; only who the members are is asked of
  * the core, which answers between two of its steps. The field names are an interface: scripts
@@ -64,6 +64,21 @@ static void add_bool(struct json_object *o, const char *name, bool x)
 	json_object_object_add(o, name, json_object_new_boolean(x));
 }
 
+static struct json_object *pass_json(const struct node_scrub_pass *p)
+{
+	struct json_object *o = json_object_new_object();
+
+	if (!o)
+		return NULL;
+	add_u64(o, "began_us", p->began_us);
+	add_u64(o, "ended_us", p->ended_us);
+	add_u64(o, "files", p->files);
+	add_u64(o, "bytes", p->bytes);
+	add_u64(o, "skipped", p->skipped);
+	add_u64(o, "rotten", p->rotten);
+	return o;
+}
+
 static bool answer_status(struct answer *a, struct ctlsock_conn *k, struct json_object *q CL_UNUSED)
 {
 	struct json_object *o = json_object_new_object();
@@ -101,6 +116,12 @@ static bool answer_status(struct answer *a, struct ctlsock_conn *k, struct json_
 	add_u64(o, "trash_items", s.node.trash_items);
 	add_u64(o, "trash_bytes", s.node.trash_bytes);
 	add_u64(o, "alerts", s.node.alerts);
+	add_u64(o, "rotten", s.node.rotten);
+	add_u64(o, "rotten_found", s.node.scrub.found);
+	add_u64(o, "rotten_restored", s.node.scrub.restored);
+	add_u64(o, "scrub_rate", s.node.scrub.rate);
+	json_object_object_add(o, "scrub", s.node.scrub.running ? pass_json(&s.node.scrub.now) : NULL);
+	json_object_object_add(o, "last_scrub", s.node.scrub.last.ended_us ? pass_json(&s.node.scrub.last) : NULL);
 	add_u64(o, "undecided_seconds", s.node.unheard_s);
 	add_text(o, "refused", s.refused);
 	add_text(o, "error", s.node.error ? err_text(s.node.error) : "");
@@ -245,6 +266,11 @@ static bool answer_rescan(struct answer *a, struct ctlsock_conn *k, struct json_
 	return ctlsock_send_result(k, 0, NULL);
 }
 
+static bool answer_scrub(struct answer *a, struct ctlsock_conn *k, struct json_object *q CL_UNUSED)
+{
+	return ctlsock_send_result(k, host_scrub(a->host), NULL);
+}
+
 static bool answer_pause(struct answer *a, struct ctlsock_conn *k, struct json_object *q CL_UNUSED)
 {
 	int rc = host_pause(a->host, true);
@@ -285,7 +311,7 @@ static bool answer_diff_from(struct answer *a, struct ctlsock_conn *k, struct js
 static const struct { const char *what; bool (*answer)(struct answer *a, struct ctlsock_conn *k, struct json_object *q); } requests[] = {
 	{ "status", answer_status }, { "peers", answer_peers }, { "forget", answer_forget },
 	{ "wait", answer_wait }, { "rescan", answer_rescan }, { "pause", answer_pause }, { "resume", answer_resume },
-	{ "missing", answer_missing }, { "diff", answer_diff_from },
+	{ "scrub", answer_scrub }, { "missing", answer_missing }, { "diff", answer_diff_from },
 };
 
 static bool request(void *user, struct ctlsock_conn *k, const char *what, struct json_object *q)
@@ -330,6 +356,10 @@ static void render(void *user, struct metrics_text *t)
 	metrics_gauge(t, "watched_directories", "Directories that are watched.", (double)s.watching.watched);
 	metrics_gauge(t, "unwatched_directories", "Directories that are scanned once a minute, for want of watches.", (double)s.watching.unwatched);
 	metrics_gauge(t, "trouble", "1 while there is an error that clonesync status tells.", s.node.error != 0 || s.node.halted);
+	metrics_gauge(t, "rotten", "Files whose content changed with nobody's doing, not restored yet.", (double)s.node.rotten);
+	metrics_counter(t, "rotten_found_total", "Files that were found so.", s.node.scrub.found);
+	metrics_counter(t, "rotten_restored_total", "Files that were restored from other members.", s.node.scrub.restored);
+	metrics_gauge(t, "scrub_ended_seconds", "When all that is held was last read again, in seconds since 1970; 0: not yet.", (double)(s.node.scrub.last.ended_us / 1000000));
 	metrics_gauge(t, "undecided_seconds", "So long something waits to be decided for a member that joins or scans.", (double)s.node.unheard_s);
 	metrics_counter(t, "alerts_total", "Things that should not be, as two nodes with one identity.", s.node.alerts);
 }

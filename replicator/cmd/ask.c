@@ -120,6 +120,14 @@ int cmd_rescan(int argc, char **argv)
 	return simple(&usage, "{\"do\":\"rescan\"}", argc, argv);
 }
 
+int cmd_scrub(int argc, char **argv)
+{
+	static const struct cmd_usage usage = ASK_USAGE("scrub", "Has all that is held read again now, slowly, and compared with what was written: what has changed with "
+		"nobody's doing is restored from other members.", "It returns at once; clonesync status shows how far it is, and what it found.\n");
+
+	return simple(&usage, "{\"do\":\"scrub\"}", argc, argv);
+}
+
 int cmd_pause(int argc, char **argv)
 {
 	static const struct cmd_usage usage = ASK_USAGE("pause", "Ends the connections to all peers, and makes and takes none until resume or the next start.",

@@ -17,6 +17,7 @@ int cmd_peers(int argc, char **argv);
 int cmd_forget(int argc, char **argv);
 int cmd_wait(int argc, char **argv);
 int cmd_rescan(int argc, char **argv);
+int cmd_scrub(int argc, char **argv);
 int cmd_pause(int argc, char **argv);
 int cmd_resume(int argc, char **argv);
 int cmd_trash(int argc, char **argv);

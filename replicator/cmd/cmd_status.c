@@ -41,6 +41,27 @@ static uint64_t number_of(struct json_object *o, const char *name)
 	return json_object_object_get_ex(o, name, &x) && x ? json_object_get_uint64(x) : 0;
 }
 
+static void print_pass(struct json_object *o, const char *when)
+{
+	char bytes[CMD_TEXT];
+
+	printf("scrub      %s: %" PRIu64 " files read, %s, %" PRIu64 " rotten", when, number_of(o, "files"), cmd_bytes(number_of(o, "bytes"), bytes), number_of(o, "rotten"));
+	if (number_of(o, "skipped"))
+		printf("; %" PRIu64 " not read, as they were being changed", number_of(o, "skipped"));
+	putchar('\n');
+}
+
+static void print_scrub(struct json_object *o)
+{
+	struct json_object *pass;
+	char at[CMD_TEXT];
+
+	if (json_object_object_get_ex(o, "last_scrub", &pass) && pass)
+		print_pass(pass, cmd_time(number_of(pass, "ended_us") * 1000, at));
+	if (json_object_object_get_ex(o, "scrub", &pass) && pass)
+		print_pass(pass, "under way");
+}
+
 static void print_status(struct json_object *o)
 {
 	const char *behind = text_of(o, "behind");
@@ -62,6 +83,9 @@ static void print_status(struct json_object *o)
 	if (number_of(o, "undecided_seconds"))
 		printf("undecided  for %s: what nobody seems to hold, or what becomes of a directory; a member is joining or scanning (clonesync peers)\n",
 		       cmd_seconds((double)number_of(o, "undecided_seconds"), up));
+	print_scrub(o);
+	if (number_of(o, "rotten"))
+		printf("rotten     %" PRIu64 " files, of which no member has given what was there yet: the log names them\n", number_of(o, "rotten"));
 	if (number_of(o, "alerts"))
 		printf("alerts     %" PRIu64 ": the log has them\n", number_of(o, "alerts"));
 	if (*text_of(o, "refused"))

@@ -17,6 +17,7 @@ static const struct cmd_command commands[] = {
 	{ "wait", NULL, "wait until the directory is what the cluster has", cmd_wait },
 	{ "diff", NULL, "show what differs from the other members", cmd_diff },
 	{ "rescan", NULL, "look at every file again", cmd_rescan },
+	{ "scrub", NULL, "read all files again, to find what has rotted", cmd_scrub },
 	{ "pause", NULL, "leave the cluster alone for a while", cmd_pause },
 	{ "resume", NULL, "go on after a pause", cmd_resume },
 	{ "trash", NULL, "list, restore and remove what was deleted or lost a conflict", cmd_trash },

@@ -36,7 +36,7 @@ int run_take(struct run_args *a, const char *program, int letter, const char *ar
 		a->config = arg;
 	else
 		return run_override(a, program, letter == 'k' ? "cluster_key_file" : letter == 's' ? "state_dir" : letter == 'l' ? "listen" : letter == 'a' ? "address" :
-				    letter == 'p' ? "peer" : letter == 'n' ? "name" : letter == RUN_IGNORE ? "ignore" : "limit_rate", arg);
+				    letter == 'p' ? "peer" : letter == 'n' ? "name" : letter == RUN_IGNORE ? "ignore" : letter == RUN_SCRUB_RATE ? "scrub_rate" : "limit_rate", arg);
 	return 0;
 }
 
@@ -84,7 +84,7 @@ static int number(const char *name, const char *text, uint64_t least, uint64_t m
 }
 
 /* Bytes, with K, M or G behind them for 1024, its square, its cube. */
-static int rate(const char *text, uint64_t *ret)
+static int rate(const char *name, const char *text, uint64_t *ret)
 {
 	static const char units[] = "KMG";
 	const char *p = text, *unit;
@@ -101,7 +101,7 @@ static int rate(const char *text, uint64_t *ret)
 		p++;
 	}
 	if (p == text || *p || !n || n > UINT64_MAX >> 20 >> shift)
-		return err_set(ERR_CONFIG, "limit_rate is a number of bytes a second, with K, M or G behind it for more, not %s", text);
+		return err_set(ERR_CONFIG, "%s is a number of bytes a second, with K, M or G behind it for more, not %s", name, text);
 	*ret = n << shift;
 	return 0;
 }
@@ -116,7 +116,11 @@ static int set_limits(const struct settings *s, struct host_options *o)
 	if (!rc)
 		rc = number("missing_percent", s->missing_percent, 1, 101, &percent);
 	if (!rc)
-		rc = rate(s->limit_rate, &o->limit_rate);
+		rc = rate("limit_rate", s->limit_rate, &o->limit_rate);
+	if (s->scrub_rate && strcmp(s->scrub_rate, "off") == 0)
+		o->scrub_off = true;
+	else if (!rc)
+		rc = rate("scrub_rate", s->scrub_rate, &o->scrub_rate);
 	o->trash_keep_ns = days * 24 * 3600 * 1000000000;
 	o->missing_percent = (unsigned)percent;
 	return rc;

@@ -29,6 +29,7 @@ static const struct setting { const char *name; size_t at; } known[] = {
 	{ "missing_percent", offsetof(struct settings, missing_percent) },
 	{ "limit_rate", offsetof(struct settings, limit_rate) },
 	{ "from", offsetof(struct settings, from) },
+	{ "scrub_rate", offsetof(struct settings, scrub_rate) },
 	{ "ignore", SIZE_MAX },
 };
 

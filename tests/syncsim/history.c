@@ -434,6 +434,8 @@ int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_r
 	w->context_keep = world_chance(w, 500) ? 1 + world_random(w, 4) : 0;
 	w->known_keep = w->context_keep && world_chance(w, 500) ? 1 + world_random(w, 3) : 0;
 	w->rules = seed % 4 == 2;
+	w->scrub_rate = seed % 5 == 4 ? 64u << 20 : 0;
+	w->scrub_every_ns = 2000000000;
 	w->user_ops_most = 10 + world_random(w, 100);
 	steps = 300 + world_random(w, 2500);
 	calm = 20 + world_random(w, 200); /* steps between two blows */

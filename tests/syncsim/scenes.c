@@ -45,7 +45,7 @@ void boot_all(struct world *w)
 	world_rest(w);
 }
 
-static struct node_status status_of(struct machine *m)
+struct node_status status_of(struct machine *m)
 {
 	struct node_status s = { 0 };
 
@@ -679,6 +679,14 @@ static const struct scene { const char *name; void (*play)(struct world *w); uns
 	{ "restored elsewhere while what took its place was not seen", restored_while_scanning, 101 },
 	{ "a clock that jumps ahead while connected", clock_jumps, 101 },
 	{ "a clock that was behind, and is set right", clock_set_right, 101 },
+	{ "rot is restored, a block of it fetched", rot_is_restored, 101 },
+	{ "rot of what nobody else has", rot_that_nobody_has, 101 },
+	{ "rot of which somebody sets the mode", rot_with_a_mode, 101 },
+	{ "rot that somebody writes over before it is read", rot_that_is_edited, 101 },
+	{ "rot of a file with two names", rot_of_two_names, 101 },
+	{ "rot that cannot even be read", rot_that_cannot_be_read, 101 },
+	{ "what could not be read for a while", rot_that_was_none, 101 },
+	{ "a pass that goes on behind a restart", rot_behind_a_restart, 101 },
 	{ "a word about what is missing is about that alone", a_word_for_each_question, 50 },
 };
 

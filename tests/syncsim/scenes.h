@@ -10,6 +10,7 @@
 #define BIG (FRAME_CONTENT_MAX + 1000u) /* does not travel with its announcement */
 #define EXPECT(w, cond) do { if (!(cond)) world_violation(w, "not so: %s", #cond); } while (0)
 
+struct node_status status_of(struct machine *m);
 void run_for(struct world *w, uint64_t ns);
 void boot_all(struct world *w);
 void cut_off(struct world *w, unsigned number, bool cut);
@@ -41,5 +42,15 @@ void restored_while_scanning(struct world *w);
 /* --- scenes_clock.c --- */
 void clock_jumps(struct world *w);
 void clock_set_right(struct world *w);
+
+/* --- scenes_rot.c --- */
+void rot_is_restored(struct world *w);
+void rot_that_nobody_has(struct world *w);
+void rot_with_a_mode(struct world *w);
+void rot_that_is_edited(struct world *w);
+void rot_of_two_names(struct world *w);
+void rot_that_cannot_be_read(struct world *w);
+void rot_that_was_none(struct world *w);
+void rot_behind_a_restart(struct world *w);
 
 #endif

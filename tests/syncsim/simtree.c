@@ -157,7 +157,7 @@ static int64_t file_time(const struct sim_tree *s)
 {
 	uint64_t now = s->m->env.real_ns(&s->m->env);
 
-	return (int64_t)(now / TICK_NS * TICK_NS);
+	return (int64_t)(now / TICK_NS * TICK_NS) + 1; /* no whole second: those are for file systems that have no others */
 }
 
 void simtree_touch(struct sim_tree *s, struct inode *in, bool mtime)
@@ -493,6 +493,9 @@ static int64_t sim_read(struct tree_file *f, void *buf, size_t len, uint64_t off
 {
 	int rc = tree_enter(&f->s->t, false);
 
+	if (!rc && f->in->unreadable)
+		rc = -EIO;
+	f->s->m->w->reads_failed += rc == -EIO;
 	if (rc)
 		return rc;
 	if (off >= f->in->len)
@@ -508,6 +511,13 @@ static int sim_data(struct tree_file *f, uint64_t off, uint64_t *ret_data, uint6
 	*ret_data = off;
 	*ret_end = f->in->len;
 	return 0;
+}
+
+static void sim_uncache(struct tree_file *f, uint64_t off, uint64_t len)
+{
+	(void)f;
+	(void)off;
+	(void)len;
 }
 
 static int sim_quiet(struct tree_file *f)
@@ -756,6 +766,7 @@ void simtree_looking(struct tree *t)
 	t->open_temp = sim_open_temp;
 	t->fstat = sim_fstat;
 	t->read = sim_read;
+	t->uncache = sim_uncache;
 	t->data = sim_data;
 	t->quiet = sim_quiet;
 	t->still_quiet = sim_still_quiet;

@@ -13,6 +13,7 @@
 
 #define SECOND 1000000000ull
 #define CALLS_MOST 300u
+#define CALLS_ROT 120u /* by then it is restored; and read again all the time */
 
 /* --- what a user does, in a directory that has f and g (names of one file), h, d/i, d/e/j --- */
 
@@ -119,30 +120,36 @@ static void made_anew(struct machine *m, const char *dir)
 	user_put(m, at(dir, "d/i"), 100);
 }
 
-static const struct doing { const char *name; void (*act)(struct machine *m, const char *dir); } doings[] = {
-	{ "a new file", put_new },
-	{ "a file put over another", put_over },
-	{ "a file written in place", overwrite },
-	{ "a mode", set_mode },
-	{ "the mode of a directory", set_dir_mode },
-	{ "the mode of a file with two names", set_linked_mode },
-	{ "a file removed", unlink_one },
-	{ "a name removed", unlink_name },
-	{ "a third name", link_more },
-	{ "a second name", link_first },
-	{ "a file with two names written in place", overwrite_linked },
-	{ "a file put over a name", put_over_name },
-	{ "a file moved", move_file },
-	{ "a file moved over a name", move_over },
-	{ "a name moved", move_name },
-	{ "a name moved over a file", move_name_over },
-	{ "a directory moved", move_dir },
-	{ "a directory removed", remove_tree },
-	{ "a name written by and removed", write_and_unlink_name },
-	{ "a second name, the first written by and removed", link_write_and_unlink },
-	{ "a file in a directory's place", file_over_dir },
-	{ "a directory in a file's place", dir_over_file },
-	{ "a directory removed and made anew", made_anew },
+static void rot_one(struct machine *m, const char *dir) { rot_file(m, at(dir, "h")); }
+static void rot_linked(struct machine *m, const char *dir) { rot_file(m, at(dir, "g")); }
+
+/* rots: what there was before it has to be there in the end. */
+static const struct doing { const char *name; void (*act)(struct machine *m, const char *dir); bool rots; } doings[] = {
+	{ "a new file", put_new, false },
+	{ "a file put over another", put_over, false },
+	{ "a file written in place", overwrite, false },
+	{ "a mode", set_mode, false },
+	{ "the mode of a directory", set_dir_mode, false },
+	{ "the mode of a file with two names", set_linked_mode, false },
+	{ "a file removed", unlink_one, false },
+	{ "a name removed", unlink_name, false },
+	{ "a third name", link_more, false },
+	{ "a second name", link_first, false },
+	{ "a file with two names written in place", overwrite_linked, false },
+	{ "a file put over a name", put_over_name, false },
+	{ "a file moved", move_file, false },
+	{ "a file moved over a name", move_over, false },
+	{ "a name moved", move_name, false },
+	{ "a name moved over a file", move_name_over, false },
+	{ "a directory moved", move_dir, false },
+	{ "a directory removed", remove_tree, false },
+	{ "a name written by and removed", write_and_unlink_name, false },
+	{ "a second name, the first written by and removed", link_write_and_unlink, false },
+	{ "a file in a directory's place", file_over_dir, false },
+	{ "a directory in a file's place", dir_over_file, false },
+	{ "a directory removed and made anew", made_anew, false },
+	{ "rot of a file", rot_one, true },
+	{ "rot of a file with two names", rot_linked, true },
 };
 
 /* --- what there has to be --- */
@@ -258,12 +265,16 @@ static bool once(struct world *w, const struct doing *d, const struct blow *b, u
 	prepare(m, "t");
 	rest(w);
 	*left = call;
+	if (d->rots)
+		take_stock(m, &should);
 	d->act(m, "t");
-	take_stock(m, &should);
+	if (!d->rots)
+		take_stock(m, &should);
 	world_say(w, "%s", when);
 	if (b->how == POWER)
 		die_with_power(hit);
-	rest(w);
+	for (unsigned i = 0; i < (d->rots ? 3u : 1u); i++) /* what cannot be read is read again, then it is fetched */
+		rest(w);
 	came = *left == 0;
 	*left = 0;
 	for (unsigned i = 0; i < w->count && !w->violation[0]; i++) {
@@ -288,6 +299,12 @@ void sweep(struct world *w, size_t number)
 	const struct doing *d = &doings[number / CL_ARRAY_LEN(blows)];
 	const struct blow *b = &blows[number % CL_ARRAY_LEN(blows)];
 
-	for (unsigned call = 1; call < CALLS_MOST && !w->violation[0] && once(w, d, b, call); call++)
+	for (unsigned i = 0; i < w->count && d->rots; i++) { /* what is held is read all the time */
+		machine_stop(&w->m[i]);
+		w->scrub_rate = 64u << 20;
+		w->scrub_every_ns = SECOND;
+		machine_boot(&w->m[i]);
+	}
+	for (unsigned call = 1; call < (d->rots ? CALLS_ROT : CALLS_MOST) && !w->violation[0] && once(w, d, b, call); call++)
 		;
 }

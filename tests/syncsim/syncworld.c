@@ -400,7 +400,7 @@ void machine_boot(struct machine *m)
 {
 	struct node_options o = { .host = &m->host, .env = &m->env, .tree = &m->tree.t, .name = "m", .address = m->address,
 				  .peers = (unsigned)__builtin_popcount(m->seeds),
-				  .limit_rate = (m->w->seed + m->number) % 5 == 0 ? 40000 : 0, /* a file of many blocks takes ten seconds */
+				  .scrub_rate = m->w->scrub_rate, .scrub_every_ns = m->w->scrub_every_ns, .limit_rate = (m->w->seed + m->number) % 5 == 0 ? 40000 : 0, /* a file of many blocks takes ten seconds */
 				  .trash_keep_ns = m->w->keep_ns, .tombs_keep_ns = m->w->tombs_ns, .context_keep = m->w->context_keep, .known_keep = m->w->known_keep,
 				  .missing_percent = m->w->missing_percent, .missing_most = 1,
 				  .inline_most = m->w->inline_most, .hash_apart = m->w->hash_apart, .batch = m->w->batch, .want_keep = m->w->want_keep, .fetch_most = m->w->fetch_most };
@@ -712,7 +712,7 @@ void machine_init(struct world *w, unsigned number)
 	m->w = w;
 	m->number = number;
 	m->env = (struct env){ boot_ns, real_ns, env_random };
-	m->host = (struct node_host){ submit, host_send, host_queued, host_close, wake_at, members_changed, lost, NULL };
+	m->host = (struct node_host){ submit, host_send, host_queued, host_close, wake_at, members_changed, lost, NULL, rot_told };
 	m->rng = rng_next(&w->rng);
 	snprintf(m->address, sizeof m->address, "%u", number);
 	machine_new_key(m);

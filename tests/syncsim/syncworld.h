@@ -7,7 +7,7 @@
  *   user.c       users, and the ledger of what they wrote
  *   history.c    what happens to the machines
  *   check.c      what has to be so afterwards
- *   scenes.c     single histories, told step by step; scenes_ignore.c: of what is ignored; scenes_restored.c: of what comes back; scenes_clock.c: of clocks
+ *   scenes.c     single histories, told step by step; scenes_ignore.c: of what is ignored; scenes_restored.c: of what comes back; scenes_clock.c: of clocks; scenes_rot.c: of what changes with nobody's doing
  *   sweep.c      single doings, and each call that they lead to fails in turn
  *   copy.c       a published copy that some of them begin with
  *   cut.c        what has to be so when a node says that it is in sync
@@ -78,6 +78,7 @@ struct inode {
 	uint8_t *synced;
 	size_t synced_len;
 	int64_t synced_mtime_ns;
+	bool unreadable;           /* its disk cannot read it */
 	uint32_t half;             /* the token that is being written into it */
 };
 
@@ -224,6 +225,8 @@ struct world {
 	size_t inline_most;        /* bytes of announced contents that nodes keep; 0 = far more than there are */
 	size_t context_keep, known_keep; /* 0: as many as usual */
 	uint64_t tombs_ns;         /* how long deletions are remembered at the least; 0 = for longer than any history */
+	uint64_t scrub_rate, scrub_every_ns; /* 0: what is held is not read again */
+	uint64_t rots, reads_failed, rot_told[NODE_ROT_KEPT + 1];
 	unsigned count;
 	struct machine m[NODES_MAX];
 	struct inode *inodes;
@@ -362,6 +365,10 @@ void check_rules(struct world *w);
 struct history_result { char violation[512]; uint64_t hash, steps, user_ops, crashes, virtual_ms, purged, restored, emptied, tombs_gone, copied; };
 void world_rest(struct world *w);                /* everything has to come to rest */
 int history_run(uint64_t seed, enum sync_break brk, bool trace, struct history_result *ret);
+
+/* --- scenes_rot.c --- */
+void rot_file(struct machine *m, const char *path); /* a byte of it is another, and nothing shows that */
+void rot_told(struct node_host *h, const char *path, enum node_rot what); /* node_host's */
 
 /* --- sweep.c --- */
 size_t sweep_count(void);
