@@ -583,7 +583,7 @@ static int start(struct host *h, const struct host_options *o)
 {
 	struct node_options no = { .host = &h->base, .env = env_system(), .peers = o->peer_count, .name = h->name, .address = o->address,
 				   .missing_percent = o->missing_percent, .missing_most = o->missing_most, .trash_keep_ns = o->trash_keep_ns,
-				   .trash_most_bytes = o->trash_most_bytes, .limit_rate = o->limit_rate };
+				   .trash_most_bytes = o->trash_most_bytes, .tombs_keep_ns = o->tombs_keep_ns, .limit_rate = o->limit_rate };
 	struct watch_options wo = { .dir = o->dir, .events = &host_watch_events, .user = h };
 	struct link_options lo = { .env = env_system(), .listen = o->listen, .events = &link_events, .user = h };
 	struct watch *watch;

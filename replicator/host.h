@@ -33,6 +33,7 @@ struct host_options {
 	uint64_t missing_most;         /* so many paths; 0 = as node.h has them */
 	uint64_t trash_keep_ns;        /* how long the trash keeps what it has, by its own clock (trash.h); 0 = 30 days */
 	uint64_t trash_most_bytes;     /* over that the oldest go earlier, but for what is younger than a day; 0 = no limit */
+	uint64_t tombs_keep_ns;        /* a deletion is not forgotten before it is as old; 0 = 30 days */
 	uint64_t limit_rate;           /* bytes of contents sent a second, to all together; 0 = no limit */
 	bool scrub_off;                /* what is held is read again only when asked (host_scrub); else */
 	uint64_t scrub_rate;           /* at so many bytes a second, once a week; 0 = as node.h has it, but where the tree is far away (tree.h) off */

@@ -36,7 +36,7 @@ int run_take(struct run_args *a, const char *program, int letter, const char *ar
 		a->config = arg;
 	else
 		return run_override(a, program, letter == 'k' ? "cluster_key_file" : letter == 's' ? "state_dir" : letter == 'l' ? "listen" : letter == 'a' ? "address" :
-				    letter == 'p' ? "peer" : letter == 'n' ? "name" : letter == RUN_IGNORE ? "ignore" : letter == RUN_SCRUB_RATE ? "scrub_rate" : "limit_rate", arg);
+				    letter == 'p' ? "peer" : letter == 'n' ? "name" : letter == RUN_IGNORE ? "ignore" : letter == RUN_SCRUB_RATE ? "scrub_rate" : letter == RUN_REMEMBER ? "remember_deletions" : "limit_rate", arg);
 	return 0;
 }
 
@@ -106,6 +106,27 @@ static int rate(const char *name, const char *text, uint64_t *ret)
 	return 0;
 }
 
+/* Hours, days or weeks. Not less than a day: the age goes by clocks, of which some may be hours off. */
+static int age(const char *name, const char *text, uint64_t *ret_ns)
+{
+	static const struct { char unit; uint64_t hours; } units[] = { { 'h', 1 }, { 'd', 24 }, { 'w', 7 * 24 } };
+	const uint64_t most = 100 * 366 * 24, hour_ns = 3600 * UINT64_C(1000000000);
+	const char *p = text;
+	uint64_t n = 0, hours = 0;
+
+	if (!text)
+		return 0;
+	for (; *p >= '0' && *p <= '9' && n <= most; p++)
+		n = 10 * n + (uint64_t)(*p - '0');
+	for (size_t i = 0; i < CL_ARRAY_LEN(units) && p != text && *p; i++)
+		if (*p == units[i].unit && !p[1])
+			hours = n * units[i].hours;
+	if (hours < 24 || hours > most)
+		return err_set(ERR_CONFIG, "%s is a number with h, d or w behind it, from 1d to 36600d (clocks may be hours off), not %s", name, text);
+	*ret_ns = hours * hour_ns;
+	return 0;
+}
+
 static int set_limits(const struct settings *s, struct host_options *o)
 {
 	uint64_t days = 0, percent = 0;
@@ -121,6 +142,8 @@ static int set_limits(const struct settings *s, struct host_options *o)
 		o->scrub_off = true;
 	else if (!rc)
 		rc = rate("scrub_rate", s->scrub_rate, &o->scrub_rate);
+	if (!rc)
+		rc = age("remember_deletions", s->remember_deletions, &o->tombs_keep_ns);
 	o->trash_keep_ns = days * 24 * 3600 * 1000000000;
 	o->missing_percent = (unsigned)percent;
 	return rc;

@@ -10,7 +10,7 @@
 
 #define RUN_OVERRIDES_MAX 128u
 
-enum { RUN_LIMIT_RATE = CMD_LONG(200), RUN_IGNORE = CMD_LONG(201), RUN_SCRUB_RATE = CMD_LONG(202) };
+enum { RUN_LIMIT_RATE = CMD_LONG(200), RUN_IGNORE = CMD_LONG(201), RUN_SCRUB_RATE = CMD_LONG(202), RUN_REMEMBER = CMD_LONG(203) };
 
 #define RUN_OPTIONS \
 	{ 'c', "config", "FILE", "the configuration (default /etc/clonelove/clonesync.conf, where no DIR is given)" }, \
@@ -22,6 +22,7 @@ enum { RUN_LIMIT_RATE = CMD_LONG(200), RUN_IGNORE = CMD_LONG(201), RUN_SCRUB_RAT
 	{ 'n', "name", "NAME", "what operators read, on every member (default: the host name)" }, \
 	{ RUN_LIMIT_RATE, "limit-rate", "RATE", "send at most so many bytes of files a second, as 500K, 20M; to all members together" }, \
 	{ RUN_SCRUB_RATE, "scrub-rate", "RATE", "read so many bytes a second again, once a week, to find what has rotted (default 4M; on clonefs off); off: only when asked" }, \
+	{ RUN_REMEMBER, "remember-deletions", "AGE", "forget no deletion that is younger, as 12d, 8w, 36h (default 30d, at least 1d)" }, \
 	{ RUN_IGNORE, "ignore", "PATTERN", "leave alone what this matches, in gitignore's syntax; may be given again" }, \
 	{ 'v', "verbose", NULL, "say more" }
 

@@ -30,6 +30,7 @@ static const struct setting { const char *name; size_t at; } known[] = {
 	{ "limit_rate", offsetof(struct settings, limit_rate) },
 	{ "from", offsetof(struct settings, from) },
 	{ "scrub_rate", offsetof(struct settings, scrub_rate) },
+	{ "remember_deletions", offsetof(struct settings, remember_deletions) },
 	{ "ignore", SIZE_MAX },
 };
 

@@ -9,7 +9,7 @@
 #define SETTINGS_FILE "/etc/clonelove/clonesync.conf"
 
 struct settings {
-	char *tree, *state_dir, *cluster_key_file, *listen, *address, *name, *metrics, *trash_days, *trash_most_bytes, *missing_percent, *limit_rate, *from, *scrub_rate; /* NULL: not set */
+	char *tree, *state_dir, *cluster_key_file, *listen, *address, *name, *metrics, *trash_days, *trash_most_bytes, *missing_percent, *limit_rate, *from, *scrub_rate, *remember_deletions; /* NULL: not set */
 	char *peers[HOST_PEERS_MAX];
 	unsigned peer_count;
 	char *ignore;                  /* all of them, one a line; NULL: nothing is ignored */

@@ -40,6 +40,9 @@ refuses "metrics for everybody" "loopback" 2 run "$W/other" -k "$KEY" -s "$W/s" 
 for rate in 0 10X M -5 99999999999999999999; do
 	refuses "a rate of $rate" "limit_rate" 2 run "$W/other" -k "$KEY" -s "$W/s" -l 127.0.0.1:0 "--limit-rate=$rate"
 done
+for age in 0 23h 0d d 7 -1d 1m 1dd 36601d 99999999999999999999w; do
+	refuses "deletions remembered for $age" "remember_deletions" 2 run "$W/other" -k "$KEY" -s "$W/s" -l 127.0.0.1:0 "--remember-deletions=$age"
+done
 for pattern in '!x/' '# nothing' '!'; do
 	refuses "a pattern $pattern" "ignore" 2 run "$W/other" -k "$KEY" -s "$W/s" -l 127.0.0.1:0 "--ignore=$pattern"
 done
