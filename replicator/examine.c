@@ -192,12 +192,17 @@ static int64_t age_ns(uint64_t real_ns, int64_t s, uint32_t ns)
 	return (now_s - s) * 1000000000 + (int64_t)(real_ns % 1000000000) - (int64_t)ns;
 }
 
-static bool suspect(struct env *env, const struct tree_stat *st)
+static bool suspect_at(uint64_t real_ns, const struct tree_stat *st)
 {
-	int64_t age = age_ns(env->real_ns(env), st->id.mtime_s, st->id.mtime_ns);
+	int64_t age = age_ns(real_ns, st->id.mtime_s, st->id.mtime_ns);
 
 	/* A time in the future tells nothing of when it was set. */
 	return age >= 0 && age < (int64_t)EXAMINE_SUSPECT_NS;
+}
+
+static bool suspect(struct env *env, const struct tree_stat *st)
+{
+	return suspect_at(env->real_ns(env), st);
 }
 
 static int busy(struct examine_result *ret)
@@ -383,6 +388,7 @@ int examine(struct tree *t, struct env *env, const char *path, const struct inde
 	if (rc == 0)
 		rc = look(t, env, path, record, o, unchanged, ret);
 	ret->young = rc == 0 && examine_young(now, &ret->stat.id);
+	ret->suspect |= ret->young && ret->read && suspect_at(now, &ret->stat); /* it grew old enough while it was read: its record is young all the same, until it is looked at again */
 	if (rc == -ENOENT || rc == -ENOTDIR || rc == -ELOOP) {
 		examine_result_free(ret);
 		ret->verdict = EXAMINE_GONE;
