@@ -103,12 +103,12 @@ static void judge_one(struct machine *m, struct index_txn *t, unsigned of, const
 	rc = index_get(t, s->path, strlen(s->path), &r);
 	disk = rc ? NULL : r.held ? &r.known : r.on_disk ? &r.disk : NULL;
 	/* Where nothing is, it may have been deleted since, and made anew elsewhere: that is wanted now. Of two deletions either will do. */
-	if (rc && m->w->tombs_ns && (index_context_get(t, &context) || index_retired(t, SIZE_MAX, &context)))
+	if (m->w->tombs_ns && (index_context_get(t, &context) || index_retired(t, SIZE_MAX, &context)))
 		abort();
 	if (machine_ignores(m, s->path))
 		;
-	else if (rc && vector_covers(&context, &s->e.dot)) /* deleted since, and that is forgotten already */
-		;
+	else if ((rc || r.known.stamp == 1) && vector_covers(&context, &s->e.dot))
+		; /* deleted since, and that is forgotten already; at most somebody has said of what the rules had left out that it is there */
 	else if (s->e.deleted && (!disk || disk->deleted))
 		;
 	else if (rc && deleted_since(&m->w->m[of], s)) /* while it was compared with: then it never comes here, and the deletion is on its way */
