@@ -69,7 +69,8 @@ int node_time_applied(struct node *n, struct index_txn *t, const struct apply_it
 	rc = index_get(t, i->path, len, &r);
 	d = rc ? NULL : node_on_disk(&r);
 	if (d && d->kind == ENTRY_DIR && r.stat.ino == i->dir_before.ino && r.stat.ino == i->dir_after.ino) {
-		if (!same_time(&r.stat, &i->dir_before) && !n->joining && !n->power)
+		/* Somebody's doing; or nobody has said a time yet, as it was made where all joined: then this one will do. */
+		if ((!same_time(&r.stat, &i->dir_before) || (!r.known.dir_s && !r.known.dir_ns)) && !n->joining && !n->power)
 			entry_raise_time(&r.known, i->dir_before.mtime_s, i->dir_before.mtime_ns);
 		r.stat.mtime_s = i->dir_after.mtime_s; /* not the ctime: somebody's chmod is still to be found */
 		r.stat.mtime_ns = i->dir_after.mtime_ns;
