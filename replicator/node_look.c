@@ -21,7 +21,7 @@ struct look {
 	struct index_record record;
 	struct examine_options o;
 	struct examine_hashed hashed;  /* o's, or not */
-	bool mounted;          /* deep: another file system is mounted there */
+	bool mounted;          /* another file system is mounted there */
 	bool put_off;          /* the job had read enough before it came to this one */
 	uint64_t since_ns;
 	/* what came of it */
@@ -154,14 +154,24 @@ static void sync_all(struct tree *t, struct look *looks, size_t count)
 	}
 }
 
+static int note_none(void *user CL_UNUSED, const char *name CL_UNUSED, size_t len CL_UNUSED, const struct tree_stat *st CL_UNUSED)
+{
+	return 1;
+}
+
 static void list_one(struct tree *t, struct look *k)
 {
-	if (k->rc || !k->deep || k->put_off || (k->path[0] && k->x.verdict != EXAMINE_SAME && k->x.verdict != EXAMINE_CHANGED))
+	bool found = k->x.verdict == EXAMINE_SAME || k->x.verdict == EXAMINE_CHANGED;
+
+	if (k->rc || k->put_off || k->glance || (k->path[0] && !found))
 		return;
-	k->rc = t->list(t, k->path, note_name, &k->names);
-	k->listed = !k->rc;
+	if (k->deep)
+		k->rc = t->list(t, k->path, note_name, &k->names);
+	else if (k->path[0] && k->x.stat.kind == ENTRY_DIR) /* is it what is mounted there that was looked at? */
+		k->rc = t->list(t, k->path, note_none, NULL);
+	k->listed = k->deep && !k->rc;
 	k->mounted = k->rc == -EXDEV;
-	if (k->rc == -ENOTDIR || k->rc == -ENOENT || k->rc == -ELOOP || k->rc == -EXDEV)
+	if (k->rc == 1 || k->rc == -ENOTDIR || k->rc == -ENOENT || k->rc == -ELOOP || k->rc == -EXDEV)
 		k->rc = 0;
 }
 
