@@ -1,7 +1,7 @@
 /*
  * fetch_disk.c - a fetch's temp: opened by a job, blocks written by jobs, several of them at once.
  *
- * What is complete waits while a job writes, unless it is enough for another one: so blocks that come fast are hashed side by side, and who comes alone does not wait. They keep their places in
+ * What is complete waits while a job writes, unless it is enough for another one: so blocks that come fast share a job, and who comes alone does not wait. They keep their places in
  * the window of what is asked for meanwhile: a disk that is slower than the network is not overrun.
  */
 #include <errno.h>

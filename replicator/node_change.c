@@ -322,7 +322,7 @@ static int found_stranger(struct node *n, struct index_txn *t, const char *path,
 		}
 		return index_put(t, path, strlen(path), r);
 	}
-	if (none && stale) { /* and should that be heard of yet: as in node_adopt */
+	if (none && stale) { /* and should that be heard of yet: as at the end of joining, node_join.c */
 		int rc = node_version(n, t, e, NULL, NULL);
 
 		if (rc)

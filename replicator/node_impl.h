@@ -1,5 +1,5 @@
 /*
- * node_impl.h - the inside of the core: node.c (start, jobs, time), node_intent.c (what applying is about to do), node_version.c (versions), node_change.c (changes of records), node_members.c (who there is), node_context.c (what is known), node_ignore.c (ignored paths), node_cut.c (being in sync), node_tombs.c (forgetting deletions), node_scrub.c (reading again), node_rot.c (rot), node_adopt.c (versions for what has none), node_announce.c (contents that were announced),
+ * node_impl.h - the inside of the core: node.c (start, jobs, time), node_intent.c (what applying is about to do), node_version.c (versions), node_change.c (changes of records), node_members.c (who there is), node_context.c (what is known), node_ignore.c (ignored paths), node_cut.c (being in sync), node_tombs.c (forgetting deletions), node_scrub.c (reading again), node_rot.c (rot), node_join.c (the end of joining), node_announce.c (contents that were announced),
  * node_look.c (examining), node_want.c (what is wanted, applying), node_time.c (times of directories), node_trash.c (the trash), node_missing.c (R5), node_kept.c (fetched, not in place),
  * fetch.c (contents from peers), serve.c (contents for peers), exchange.c (indexes). All of it on the core's thread but the run() of jobs.
  */
@@ -241,10 +241,6 @@ int node_intents_get(struct node *n, struct index_txn *t);
 int node_intents_put(struct node *n, struct index_txn *t);
 void node_intents_end(struct node *n, bool committed); /* those that are over go, or go on */
 void node_intents_free(struct node *n);
-
-/* --- node_adopt.c --- */
-/* Records that have no version get one, those of asked leaves alone (a bitmap; NULL = all). *ret_left: others remain. */
-int node_adopt(struct node *n, const uint8_t *leaves, bool *ret_left);
 
 /* --- node_version.c --- */
 /* Gives e the next version, as a change that knows of a and b (either may be NULL). */
