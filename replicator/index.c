@@ -17,7 +17,7 @@
 #include "err.h"
 #include "index_impl.h"
 
-#define INDEX_FORMAT 6u
+#define INDEX_FORMAT 7u
 #define OWN_STATE ".state"  /* u32 format, 16 ID, u64 position, count, wanted, next_dir, wanted_bytes; and if it is not 0: rotten */
 #define OWN_STATE_BYTES (4 + INDEX_ID_BYTES + 48)
 
@@ -44,7 +44,7 @@ static int read_state(struct index_txn *t, uint8_t *ret_id)
 	t->wanted = cursor_u64(&c);
 	t->next_dir = cursor_u64(&c);
 	t->wanted_bytes = cursor_u64(&c);
-	t->rotten = cursor_left(&c) ? cursor_u64(&c) : 0;
+	t->rotten = cursor_u64(&c);
 	rc = format > INDEX_FORMAT ? ERR_NEWER_FORMAT : format < INDEX_FORMAT ? ERR_CORRUPT : cursor_end(&c);
 	buf_free(&b);
 	return rc;
@@ -62,7 +62,7 @@ static int write_state(struct index_txn *t)
 	put_u64(b + 28 + INDEX_ID_BYTES, t->next_dir);
 	put_u64(b + 36 + INDEX_ID_BYTES, t->wanted_bytes);
 	put_u64(b + 44 + INDEX_ID_BYTES, t->rotten);
-	return index_value_put(t, OWN_STATE, b, t->rotten ? sizeof b : sizeof b - 8);
+	return index_value_put(t, OWN_STATE, b, sizeof b);
 }
 
 static void txn_free(struct index_txn *t)
